@@ -1,0 +1,300 @@
+"""Commands: every change of metadata, as a value.
+
+A command says all that the change needs. Times, random bytes and blob ids are chosen by whoever
+proposes it, so that `rs3gwd.engine.apply` is a deterministic function of (state, command) and the
+same command has the same effect on every replica. Conditions are part of the command and are
+decided inside the apply: compare-and-swap is atomic by construction.
+
+On one node the group commit applies commands directly; in a cluster the same commands pass through
+Raft first. On the wire and in a log a command is msgpack, tagged with its class name
+(`rs3gwd.base.codec`); fields are only ever appended, with a default.
+
+`nonce` is 16 random bytes; the apply makes the version id or upload id from it and from the
+sequence number it assigns. `bucket` is a name; the command is refused with NoSuchBucket when no
+such bucket exists at the moment of the apply.
+"""
+
+from msgspec import Struct
+
+from rs3gwd.base.records import (
+    AccessKeyRecord,
+    AccessKeyStatus,
+    AccountRecord,
+    Attributes,
+    BlobRef,
+    BucketRecord,
+    Checksum,
+    ChecksumAlgorithm,
+    ChecksumType,
+    Durability,
+    PartRecord,
+    UploadRecord,
+    Versioning,
+    VersionRecord,
+)
+
+
+class Conditions(Struct, array_like=True, frozen=True):
+    """The preconditions of a write, as S3 has them; all None means unconditional.
+
+    `if_match` is an ETag without quotes or `*`: the current version must exist (else NoSuchKey)
+    and match (else PreconditionFailed). `if_none_match` is `*` or an ETag: no current version may
+    match it (else PreconditionFailed). A delete marker counts as no current version.
+    `if_match_last_modified_s` and `if_match_size` are DeleteObject's, seconds since 1970 and bytes.
+    """
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_match_last_modified_s: int | None = None
+    if_match_size: int | None = None
+
+
+UNCONDITIONAL = Conditions()
+
+
+class Command(Struct, tag=True, array_like=True, frozen=True):
+    """The base of all commands; the tag on the wire is the class name."""
+
+
+class CreateBucket(Command, frozen=True):
+    """Makes a bucket -> BucketRecord.
+
+    Idempotent for its owner, as in us-east-1: the record that exists is given back. Raises
+    BucketAlreadyExists when another account owns it.
+    """
+
+    name: str
+    owner_id: str
+    now_ms: int
+    region: str
+    durability: Durability = Durability.STRICT
+    tags: list[tuple[str, str]] | None = None
+
+
+class DeleteBucket(Command, frozen=True):
+    """Removes an empty bucket -> None. Raises NoSuchBucket, BucketNotEmpty.
+
+    Unfinished uploads keep a bucket from being empty no more than in AWS: they are aborted.
+    """
+
+    name: str
+
+
+class PutBucketVersioning(Command, frozen=True):
+    """Sets ENABLED or SUSPENDED -> BucketRecord."""
+
+    name: str
+    versioning: Versioning
+
+
+class PutBucketTagging(Command, frozen=True):
+    """Sets the tag set, or removes it with None -> BucketRecord."""
+
+    name: str
+    tags: list[tuple[str, str]] | None
+
+
+class PutBucketDurability(Command, frozen=True):
+    """Sets the durability class of later writes -> BucketRecord."""
+
+    name: str
+    durability: Durability
+
+
+class PutObject(Command, frozen=True):
+    """Writes a version of an object -> VersionRecord.
+
+    Unversioned or suspended: takes the place of the null version. Raises NoSuchBucket,
+    NoSuchKey (if_match on a missing key), PreconditionFailed.
+    """
+
+    bucket: str
+    key: bytes
+    now_ms: int
+    nonce: bytes
+    attributes: Attributes
+    etag: str
+    size_bytes: int
+    blob: BlobRef | None
+    checksum: Checksum | None = None
+    conditions: Conditions = UNCONDITIONAL
+
+
+class DeleteObject(Command, frozen=True):
+    """Deletes as S3 does -> DeleteResult; a missing key or version is no error.
+
+    Without `version_id`: unversioned removes the object, enabled adds a delete marker, suspended
+    puts a null delete marker in the place of the null version. With it: removes just that version.
+    Raises NoSuchBucket, PreconditionFailed, NoSuchKey (if_match on a missing key).
+    """
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    now_ms: int
+    nonce: bytes
+    owner_id: str
+    conditions: Conditions = UNCONDITIONAL
+
+
+class PutObjectTagging(Command, frozen=True):
+    """Sets the tags of a version (empty list: removes them) -> VersionRecord.
+
+    Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker).
+    """
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    tags: list[tuple[str, str]]
+
+
+class CreateUpload(Command, frozen=True):
+    """Starts a multipart upload -> UploadRecord."""
+
+    bucket: str
+    key: bytes
+    now_ms: int
+    nonce: bytes
+    attributes: Attributes
+    checksum_algorithm: ChecksumAlgorithm | None = None
+    checksum_type: ChecksumType | None = None
+
+
+class PutPart(Command, frozen=True):
+    """Stores a part, in place of an earlier one of that number -> PartRecord.
+
+    Raises NoSuchUpload, and InvalidRequest when the checksum algorithm is not the upload's.
+    """
+
+    bucket: str
+    key: bytes
+    upload_id: str
+    number: int
+    now_ms: int
+    etag: str
+    size_bytes: int
+    blob: BlobRef | None
+    checksum: Checksum | None = None
+
+
+class CompletePart(Struct, array_like=True, frozen=True):
+    """A part as CompleteMultipartUpload names it; `etag` without quotes, `checksum` base64."""
+
+    number: int
+    etag: str
+    checksum: str | None = None
+
+
+class CompleteUpload(Command, frozen=True):
+    """Makes an object of the parts, without copying their bytes -> VersionRecord.
+
+    Repeating it with the same parts after it succeeded gives the same answer. `checksum` is the
+    whole object's value the caller expects, `object_size` its size (x-amz-mp-object-size). Raises
+    NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, InvalidRequest,
+    PreconditionFailed, NoSuchKey.
+    """
+
+    bucket: str
+    key: bytes
+    upload_id: str
+    parts: list[CompletePart]
+    now_ms: int
+    nonce: bytes
+    checksum: Checksum | None = None
+    object_size: int | None = None
+    conditions: Conditions = UNCONDITIONAL
+
+
+class AbortUpload(Command, frozen=True):
+    """Drops an upload and its parts -> None. Raises NoSuchUpload."""
+
+    bucket: str
+    key: bytes
+    upload_id: str
+
+
+class ForgetUploads(Command, frozen=True):
+    """Drops uploads begun, and results of Complete kept, before a time -> count dropped (int).
+
+    `limit` bounds the work of one command; the caller repeats it while the count reaches the limit.
+    """
+
+    before_ms: int
+    limit: int = 100
+
+
+class PutAccount(Command, frozen=True):
+    """Makes an account -> AccountRecord. Raises AccountAlreadyExists (id or email taken)."""
+
+    account: AccountRecord
+
+
+class DeleteAccount(Command, frozen=True):
+    """Removes an account and its keys -> None. Raises NoSuchAccount, BucketNotEmpty (owns buckets)."""
+
+    canonical_id: str
+
+
+class PutAccessKey(Command, frozen=True):
+    """Adds a key to an account -> AccessKeyRecord. Raises NoSuchAccount, AccountAlreadyExists."""
+
+    access_key: AccessKeyRecord
+
+
+class SetAccessKeyStatus(Command, frozen=True):
+    """Activates or deactivates a key -> AccessKeyRecord. Raises NoSuchAccount."""
+
+    access_key_id: str
+    status: AccessKeyStatus
+
+
+class DeleteAccessKey(Command, frozen=True):
+    """Removes a key -> None. Raises NoSuchAccount."""
+
+    access_key_id: str
+
+
+class DeleteResult(Struct, array_like=True, frozen=True):
+    """What DeleteObject did.
+
+    `version_id` is the version removed or the delete marker made (None in an unversioned bucket);
+    `delete_marker` is True when a marker was made or the version removed was one.
+    """
+
+    version_id: str | None
+    delete_marker: bool
+
+
+AnyCommand = (
+    CreateBucket
+    | DeleteBucket
+    | PutBucketVersioning
+    | PutBucketTagging
+    | PutBucketDurability
+    | PutObject
+    | DeleteObject
+    | PutObjectTagging
+    | CreateUpload
+    | PutPart
+    | CompleteUpload
+    | AbortUpload
+    | ForgetUploads
+    | PutAccount
+    | DeleteAccount
+    | PutAccessKey
+    | SetAccessKeyStatus
+    | DeleteAccessKey
+)
+
+CommandResult = (
+    None
+    | int
+    | BucketRecord
+    | VersionRecord
+    | DeleteResult
+    | UploadRecord
+    | PartRecord
+    | AccountRecord
+    | AccessKeyRecord
+)

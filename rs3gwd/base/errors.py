@@ -1,0 +1,227 @@
+"""The error tree of rs3gwd.
+
+    Rs3gwError
+    |-- StoreError                 what a caller of the store asked for cannot be done
+    |   |-- NoSuchBucket, NoSuchKey, NoSuchVersion, NoSuchUpload, NoSuchAccount
+    |   |-- MethodNotAllowed       the version named is a delete marker
+    |   |-- BucketAlreadyExists, BucketAlreadyOwnedByYou, BucketNotEmpty
+    |   |-- AccountAlreadyExists
+    |   |-- PreconditionFailed, ConditionalRequestConflict
+    |   `-- InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, BadDigest
+    |-- DiskError                  the disk's fault
+    |   |-- DiskFull               no room; deletes still work (retryable once space is freed)
+    |   |-- DiskFailed             a sync failed once; this disk takes no more writes (permanent)
+    |   `-- DataCorrupt            stored bytes do not match their checksum (permanent)
+    |-- Overloaded                 a bound was reached; come back later (retryable)
+    `-- FormatError                stored bytes have a version or shape we do not know (permanent)
+
+Each class has a stable `code` (the S3 error code where S3 has one), says whether a retry can
+help, and whose fault it is. Errors are translated once, at the edge of a layer, with
+`raise ... from`, so that `__cause__` is kept.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Whose fault an error is."""
+
+    CALLER = "caller"
+    PEER = "peer"
+    DISK = "disk"
+    BUG = "bug"
+
+
+class Rs3gwError(Exception):
+    """The root of every error that rs3gwd raises on purpose."""
+
+    code: ClassVar[str] = "InternalError"
+    retryable: ClassVar[bool] = False
+    fault: ClassVar[Fault] = Fault.BUG
+
+
+class StoreError(Rs3gwError):
+    """The store refused what the caller asked; nothing was changed."""
+
+    fault = Fault.CALLER
+
+
+class NoSuchBucket(StoreError):
+    """The bucket does not exist."""
+
+    code = "NoSuchBucket"
+
+
+class NoSuchKey(StoreError):
+    """The key has no current version.
+
+    `delete_marker_version_id` names the delete marker that hides the key, or is None when there
+    is nothing at all; S3 answers both with 404 but adds `x-amz-delete-marker` to the first.
+    """
+
+    code = "NoSuchKey"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        delete_marker_version_id: str | None = None,
+        last_modified_ms: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.delete_marker_version_id = delete_marker_version_id
+        self.last_modified_ms = last_modified_ms
+
+
+class NoSuchVersion(StoreError):
+    """The key has no version with this id."""
+
+    code = "NoSuchVersion"
+
+
+class MethodNotAllowed(StoreError):
+    """The version asked for by id is a delete marker, which has no bytes or tags (S3: 405)."""
+
+    code = "MethodNotAllowed"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        delete_marker_version_id: str,
+        last_modified_ms: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.delete_marker_version_id = delete_marker_version_id
+        self.last_modified_ms = last_modified_ms
+
+
+class NoSuchUpload(StoreError):
+    """The multipart upload does not exist, was aborted, or belongs to another key."""
+
+    code = "NoSuchUpload"
+
+
+class NoSuchAccount(StoreError):
+    """No account has this canonical id, or no account holds this access key."""
+
+    code = "NoSuchAccount"
+
+
+class AccountAlreadyExists(StoreError):
+    """The canonical id, the email or the access key is taken."""
+
+    code = "AccountAlreadyExists"
+
+
+class BucketAlreadyExists(StoreError):
+    """Another account owns a bucket of this name."""
+
+    code = "BucketAlreadyExists"
+
+
+class BucketAlreadyOwnedByYou(StoreError):
+    """The caller already owns this bucket and it was created with other settings."""
+
+    code = "BucketAlreadyOwnedByYou"
+
+
+class BucketNotEmpty(StoreError):
+    """The bucket still holds versions, delete markers or unfinished uploads."""
+
+    code = "BucketNotEmpty"
+
+
+class PreconditionFailed(StoreError):
+    """A condition of the request (If-Match and its kin) does not hold; `condition` names it."""
+
+    code = "PreconditionFailed"
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(
+            f"At least one of the pre-conditions you specified did not hold: {condition}"
+        )
+        self.condition = condition
+
+
+class ConditionalRequestConflict(StoreError):
+    """Another operation raced with this conditional one (S3: 409); the caller may retry."""
+
+    code = "ConditionalRequestConflict"
+    retryable = True
+
+
+class InvalidPart(StoreError):
+    """A part named in CompleteMultipartUpload is missing or has another ETag or checksum."""
+
+    code = "InvalidPart"
+
+
+class InvalidPartOrder(StoreError):
+    """The parts named in CompleteMultipartUpload are not in ascending order."""
+
+    code = "InvalidPartOrder"
+
+
+class EntityTooSmall(StoreError):
+    """A part other than the last is smaller than 5 MiB."""
+
+    code = "EntityTooSmall"
+
+
+class InvalidRequest(StoreError):
+    """The request contradicts the state it meets (for instance another checksum type)."""
+
+    code = "InvalidRequest"
+
+
+class BadDigest(StoreError):
+    """A checksum given by the caller does not match the stored bytes."""
+
+    code = "BadDigest"
+
+
+class DiskError(Rs3gwError):
+    """The disk's fault."""
+
+    fault = Fault.DISK
+
+
+class DiskFull(DiskError):
+    """There is no room for this write; nothing was written and deletes still work."""
+
+    code = "InsufficientStorage"
+    retryable = True
+
+
+class DiskFailed(DiskError):
+    """A sync or write failed once, so this disk is out of use for writes until an operator acts.
+
+    After a failed fdatasync the kernel marks the dirty pages clean: trying again would report
+    success for bytes that are gone (Rebello et al., "Can Applications Recover from fsync
+    Failures?", ATC 2020).
+    """
+
+    code = "ServiceUnavailable"
+
+
+class DataCorrupt(DiskError):
+    """Stored bytes do not match their checksum; they were not given to anyone."""
+
+    code = "InternalError"
+
+
+class Overloaded(Rs3gwError):
+    """A bound on queued work or memory was reached (S3: 503 SlowDown)."""
+
+    code = "SlowDown"
+    retryable = True
+    fault = Fault.CALLER
+
+
+class FormatError(Rs3gwError):
+    """Stored or received bytes have a version or shape that this release does not know."""
+
+    code = "InternalError"
+    fault = Fault.DISK

@@ -1,0 +1,196 @@
+"""The stored records: what the metadata says about accounts, buckets, objects and uploads.
+
+A record is an `array_like` msgspec Struct, so the order of its fields is its wire format: fields
+are only ever appended, with a default, and a record whose meaning changes gets a new version in
+`rs3gwd.base.codec`. Keys are not repeated inside a record; the checksum of the stored value covers
+the key (LMDB has no checksums of its own).
+
+The metadata never says where bytes lie. It names a blob (16 bytes, immutable, one owner) and each
+node keeps its own table from blob to segment extents, so that the same commands give the same
+records on every replica.
+
+Times are milliseconds since 1970-01-01 UTC. Object keys are bytes: UTF-8, 1 to 1,024 of them.
+"""
+
+from enum import IntEnum, StrEnum
+
+from msgspec import Struct
+
+NULL_VERSION_ID = "null"
+"""The version id of an object written while versioning was off or suspended."""
+
+
+class Durability(StrEnum):
+    """What a 2xx on a write means for a bucket.
+
+    STRICT: index and bytes are synced to stable storage (the default). RELAXED: the write outlives
+    the death of the process and is synced within a second; a power cut in between may lose it,
+    whole, never in part. EPHEMERAL: the bytes are never synced on purpose; a power cut may lose them.
+    """
+
+    STRICT = "strict"
+    RELAXED = "relaxed"
+    EPHEMERAL = "ephemeral"
+
+
+class Versioning(StrEnum):
+    """The versioning state of a bucket; once enabled it never returns to unversioned."""
+
+    UNVERSIONED = "Unversioned"
+    ENABLED = "Enabled"
+    SUSPENDED = "Suspended"
+
+
+class ChecksumAlgorithm(StrEnum):
+    """The checksum algorithms of S3, by the names the API uses."""
+
+    CRC32 = "CRC32"
+    CRC32C = "CRC32C"
+    CRC64NVME = "CRC64NVME"
+    SHA1 = "SHA1"
+    SHA256 = "SHA256"
+
+
+class ChecksumType(StrEnum):
+    """Whether a multipart checksum covers the whole object or is a checksum of checksums."""
+
+    COMPOSITE = "COMPOSITE"
+    FULL_OBJECT = "FULL_OBJECT"
+
+
+class AccessKeyStatus(StrEnum):
+    """An inactive key is known but refused."""
+
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+
+
+class VersionKind(IntEnum):
+    """What a row of an object's history is."""
+
+    OBJECT = 0
+    DELETE_MARKER = 1
+
+
+class Checksum(Struct, array_like=True, frozen=True):
+    """A checksum as S3 shows it: `value` is base64, for a composite one with `-<parts>` behind."""
+
+    algorithm: ChecksumAlgorithm
+    value: str
+    type: ChecksumType = ChecksumType.FULL_OBJECT
+
+
+class BlobRef(Struct, array_like=True, frozen=True):
+    """Names immutable bytes: `blob_id` is 16 bytes, unique for ever; the size may be 0."""
+
+    blob_id: bytes
+    size_bytes: int
+
+
+class Attributes(Struct, array_like=True, frozen=True):
+    """What a caller says of an object when writing it, apart from its bytes.
+
+    `headers` holds system headers by lower-case name (content-type, content-encoding,
+    content-language, content-disposition, cache-control, expires, x-amz-website-redirect-location);
+    `metadata` the user metadata by lower-case name without x-amz-meta-.
+    """
+
+    owner_id: str
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    tags: list[tuple[str, str]] = []
+    storage_class: str = "STANDARD"
+
+
+class VersionRecord(Struct, array_like=True, frozen=True):
+    """One version of an object, or a delete marker.
+
+    `seq` orders the versions of a key: a later write has a greater one. A single-part body is named
+    by `blob`; a multipart one by `manifest_id`, with `part_count` > 0. Both are None for an empty
+    body and for a delete marker. `etag` is without quotes.
+    """
+
+    kind: VersionKind
+    version_id: str
+    seq: int
+    last_modified_ms: int
+    size_bytes: int
+    etag: str
+    attributes: Attributes
+    checksum: Checksum | None = None
+    blob: BlobRef | None = None
+    manifest_id: int | None = None
+    part_count: int = 0
+
+
+class ManifestRecord(Struct, array_like=True, frozen=True):
+    """The parts of a multipart object as packed arrays, so that a range needs one bisection.
+
+    For n parts: `end_offsets` is n big-endian u64 (exclusive end of each part in the object),
+    `blob_ids` n times 16 bytes (zeros for an empty part), `numbers` n big-endian u16 (the part
+    numbers the client chose), `checksums` one base64 value per part, or empty.
+    """
+
+    end_offsets: bytes
+    blob_ids: bytes
+    numbers: bytes
+    checksums: list[str] = []
+
+
+class BucketRecord(Struct, array_like=True, frozen=True):
+    """A bucket and its configuration; `bucket_id` is never used again, even for the same name.
+
+    `tags` is None when the bucket has no tag set (S3 then answers NoSuchTagSet).
+    """
+
+    name: str
+    bucket_id: int
+    owner_id: str
+    created_ms: int
+    region: str
+    versioning: Versioning = Versioning.UNVERSIONED
+    durability: Durability = Durability.STRICT
+    tags: list[tuple[str, str]] | None = None
+
+
+class UploadRecord(Struct, array_like=True, frozen=True):
+    """A multipart upload. `completed` holds the result of Complete, kept for its retries."""
+
+    upload_id: str
+    seq: int
+    initiated_ms: int
+    attributes: Attributes
+    checksum_algorithm: ChecksumAlgorithm | None = None
+    checksum_type: ChecksumType | None = None
+    completed: VersionRecord | None = None
+
+
+class PartRecord(Struct, array_like=True, frozen=True):
+    """One uploaded part; `blob` is None when it is empty; `etag` is the MD5 in hex."""
+
+    number: int
+    size_bytes: int
+    etag: str
+    last_modified_ms: int
+    blob: BlobRef | None = None
+    checksum: Checksum | None = None
+
+
+class AccountRecord(Struct, array_like=True, frozen=True):
+    """An account. `canonical_id` is 64 lower-case hex digits; `email` is unique or empty."""
+
+    canonical_id: str
+    display_name: str
+    email: str
+    created_ms: int
+    is_root: bool = False
+
+
+class AccessKeyRecord(Struct, array_like=True, frozen=True):
+    """An access key of an account; the secret is needed whole, since SigV4 is symmetric."""
+
+    access_key_id: str
+    secret: str
+    canonical_id: str
+    created_ms: int
+    status: AccessKeyStatus = AccessKeyStatus.ACTIVE

@@ -1,0 +1,1 @@
+"""The configuration: one table of options, read from file, environment and flags."""

@@ -1,0 +1,1 @@
+"""The storage engine of one node: LMDB metadata, append-only segments, group commit."""
