@@ -6,14 +6,15 @@
     |   |-- MethodNotAllowed       the version named is a delete marker
     |   |-- BucketAlreadyExists, BucketAlreadyOwnedByYou, BucketNotEmpty
     |   |-- AccountAlreadyExists
-    |   |-- PreconditionFailed, ConditionalRequestConflict
+    |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone
     |   `-- InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, BadDigest
     |-- DiskError                  the disk's fault
     |   |-- DiskFull               no room; deletes still work (retryable once space is freed)
     |   |-- DiskFailed             a sync failed once; this disk takes no more writes (permanent)
     |   `-- DataCorrupt            stored bytes do not match their checksum (permanent)
     |-- Overloaded                 a bound was reached; come back later (retryable)
-    `-- FormatError                stored bytes have a version or shape we do not know (permanent)
+    |-- FormatError                stored bytes have a version or shape we do not know (permanent)
+    `-- ApiError                   an S3 error code chosen at run time (iam, s3)
 
 Each class has a stable `code` (the S3 error code where S3 has one), says whether a retry can
 help, and whose fault it is. Errors are translated once, at the edge of a layer, with
@@ -225,3 +226,38 @@ class FormatError(Rs3gwError):
 
     code = "InternalError"
     fault = Fault.DISK
+
+
+class VersionGone(StoreError):
+    """The version was replaced or deleted between its look-up and the opening of its bytes.
+
+    Whoever looked it up does so again and decides anew; bounded, since each time another write won.
+    """
+
+    code = "InternalError"
+    retryable = True
+
+
+class ApiError(Rs3gwError):
+    """A request is refused with an S3 error code that is known only at run time.
+
+    `api_code` is a row of the table in `rs3gwd.s3.errors`, which gives the HTTP status; `fields`
+    are further elements of the XML body (for instance `{"ArgumentName": "partNumber"}`) and
+    `headers` further response headers. `message` replaces the table's default when not empty.
+    """
+
+    fault = Fault.CALLER
+
+    def __init__(
+        self,
+        api_code: str,
+        message: str = "",
+        *,
+        fields: dict[str, str] | None = None,
+        headers: list[tuple[str, str]] | None = None,
+    ) -> None:
+        super().__init__(f"{api_code}: {message}" if message else api_code)
+        self.api_code = api_code
+        self.message = message
+        self.fields = fields or {}
+        self.headers = headers or []

@@ -1,0 +1,38 @@
+"""What a handler gets: one authenticated, authorised request, and the world it may use."""
+
+from msgspec import Struct
+
+from rs3gwd.base.http import Request
+from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
+from rs3gwd.iam.payload import PayloadPlan
+from rs3gwd.iam.principal import Decision
+
+
+class Services(Struct, frozen=True):
+    """The ports behind the S3 surface and the settings it needs, joined by the daemon."""
+
+    store: ObjectStore
+    directory: Directory
+    clock: Clock
+    random: Random
+    threads: Threads
+    region: str
+    virtual_host_domains: tuple[str, ...] = ()
+    presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+
+
+class Call(Struct, frozen=True):
+    """One call of an operation.
+
+    `bucket` is empty at service level and `key` is empty at bucket level. `query` maps decoded
+    names to decoded values (the first of a repeated one). The decision cannot be made by a handler.
+    """
+
+    request: Request
+    operation: str
+    bucket: str
+    key: bytes
+    query: dict[str, str]
+    payload: PayloadPlan
+    decision: Decision
+    services: Services
