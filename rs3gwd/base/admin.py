@@ -1,0 +1,134 @@
+"""The words of the admin socket: what `rs3gwctl` asks of a running node, and the answers.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack, at most 1 MiB: one request
+struct, tagged with its class name, answered by one `AdminAnswer`. The socket is a Unix socket in
+the data directory that only the daemon's user (and root) may open; nothing here travels further.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from rs3gwd.base.records import AccessKeyStatus, Durability
+
+FRAME_BYTES_MAX = 1 << 20
+"""Bound of one frame; a listing of ten thousand accounts fits."""
+
+SOCKET_PATH = "run/admin.sock"
+"""The socket, relative to the data directory."""
+
+
+class AdminRequest(Struct, tag=True, frozen=True):
+    """The base of all requests; the tag on the wire is the class name."""
+
+
+class AccountCreate(AdminRequest, frozen=True):
+    """Makes an account with one access key; what is None or empty is generated."""
+
+    display_name: str
+    email: str = ""
+    canonical_id: str | None = None
+    access_key_id: str | None = None
+    secret: str | None = None
+
+
+class AccountList(AdminRequest, frozen=True):
+    """All accounts, with their access keys but without secrets."""
+
+
+class AccountDelete(AdminRequest, frozen=True):
+    """Removes an account that owns no bucket; `account` is a canonical id, name or email."""
+
+    account: str
+
+
+class KeyCreate(AdminRequest, frozen=True):
+    """Adds an access key to an account; what is None is generated."""
+
+    account: str
+    access_key_id: str | None = None
+    secret: str | None = None
+
+
+class KeyDelete(AdminRequest, frozen=True):
+    """Removes an access key for ever."""
+
+    access_key_id: str
+
+
+class KeySetStatus(AdminRequest, frozen=True):
+    """Activates or deactivates an access key."""
+
+    access_key_id: str
+    status: AccessKeyStatus
+
+
+class BucketSetDurability(AdminRequest, frozen=True):
+    """Changes the durability class of a bucket's later writes."""
+
+    bucket: str
+    durability: Durability
+
+
+class NodeStatus(AdminRequest, frozen=True):
+    """The figures of a running node."""
+
+
+AnyAdminRequest = (
+    AccountCreate
+    | AccountList
+    | AccountDelete
+    | KeyCreate
+    | KeyDelete
+    | KeySetStatus
+    | BucketSetDurability
+    | NodeStatus
+)
+
+
+class KeyView(Struct, frozen=True):
+    """An access key as shown; `secret` is filled only in the answer that made the key."""
+
+    access_key_id: str
+    status: AccessKeyStatus
+    created_ms: int
+    secret: str | None = None
+
+
+class AccountView(Struct, frozen=True):
+    """An account as shown."""
+
+    canonical_id: str
+    display_name: str
+    email: str
+    created_ms: int
+    is_root: bool
+    keys: list[KeyView]
+
+
+class AdminAnswer(Struct, frozen=True):
+    """Either `error` (a stable code) with `message`, or the fields that the request fills."""
+
+    error: str = ""
+    message: str = ""
+    accounts: list[AccountView] = []
+    keys: list[KeyView] = []
+    figures: dict[str, int | float | str] = {}
+
+
+def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:
+    """The frame of a request or an answer; raises ValueError beyond FRAME_BYTES_MAX."""
+    payload = msgspec.msgpack.encode(value)
+    if len(payload) > FRAME_BYTES_MAX:
+        raise ValueError(f"frame of {len(payload)} bytes exceeds {FRAME_BYTES_MAX}")
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def decode_request(payload: bytes) -> AnyAdminRequest:
+    """The request in a frame's payload; raises msgspec.DecodeError."""
+    request: AnyAdminRequest = msgspec.msgpack.decode(payload, type=AnyAdminRequest)
+    return request
+
+
+def decode_answer(payload: bytes) -> AdminAnswer:
+    """The answer in a frame's payload; raises msgspec.DecodeError."""
+    return msgspec.msgpack.decode(payload, type=AdminAnswer)

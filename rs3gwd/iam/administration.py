@@ -1,0 +1,169 @@
+"""What an administrator may do to accounts, keys and buckets, whoever carries the words.
+
+The daemon puts the admin socket before it, and `rs3gwctl` calls it directly when no daemon runs.
+Every change is a command like any other, so it is durable and ordered with the rest.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from rs3gwd.base.admin import (
+    AccountCreate,
+    AccountDelete,
+    AccountList,
+    AccountView,
+    AdminAnswer,
+    AnyAdminRequest,
+    BucketSetDurability,
+    KeyCreate,
+    KeyDelete,
+    KeySetStatus,
+    KeyView,
+    NodeStatus,
+)
+from rs3gwd.base.commands import (
+    DeleteAccessKey,
+    DeleteAccount,
+    PutAccessKey,
+    PutAccount,
+    PutBucketDurability,
+    SetAccessKeyStatus,
+)
+from rs3gwd.base.errors import ApiError, InvalidRequest, NoSuchAccount, Rs3gwError
+from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
+from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.iam.accounts import make_access_key, make_account
+
+Figures = Callable[[], dict[str, int | float | str]]
+
+
+class Administration:
+    """Carries out admin requests on a store; `figures` gives what NodeStatus shows."""
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        directory: Directory,
+        clock: Clock,
+        random: Random,
+        figures: Figures,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._random = random
+        self._figures = figures
+        self._actions: dict[type, Callable[..., Awaitable[AdminAnswer]]] = {
+            AccountCreate: self._create_account,
+            AccountList: self._list_accounts,
+            AccountDelete: self._delete_account,
+            KeyCreate: self._create_key,
+            KeyDelete: self._delete_key,
+            KeySetStatus: self._set_key_status,
+            BucketSetDurability: self._set_durability,
+            NodeStatus: self._status,
+        }
+
+    async def handle(self, request: AnyAdminRequest) -> AdminAnswer:
+        """The answer to one request; a refusal is an answer with `error` set."""
+        try:
+            return await self._actions[type(request)](request)
+        except ApiError as error:
+            return AdminAnswer(error=error.api_code, message=error.message or error.api_code)
+        except Rs3gwError as error:
+            return AdminAnswer(error=error.code, message=str(error) or error.code)
+
+    async def _create_account(self, request: AccountCreate) -> AdminAnswer:
+        account = make_account(
+            display_name=request.display_name,
+            email=request.email,
+            canonical_id=request.canonical_id,
+            now_ms=self._clock.now_ms(),
+            random=self._random,
+        )
+        key = self._make_key(account.canonical_id, request.access_key_id, request.secret)
+        if self._directory.access_key(key.access_key_id):
+            raise InvalidRequest(f"access key {key.access_key_id} exists already")
+        await self._store.submit(PutAccount(account=account))
+        await self._store.submit(PutAccessKey(access_key=key))
+        return AdminAnswer(accounts=[self._view(account)], keys=[_view_key(key, with_secret=True)])
+
+    async def _list_accounts(self, request: AccountList) -> AdminAnswer:
+        return AdminAnswer(accounts=[self._view(each) for each in self._directory.accounts()])
+
+    async def _delete_account(self, request: AccountDelete) -> AdminAnswer:
+        account = self._find(request.account)
+        if account.is_root:
+            raise InvalidRequest("the root account cannot be removed")
+        await self._store.submit(DeleteAccount(canonical_id=account.canonical_id))
+        return AdminAnswer()
+
+    async def _create_key(self, request: KeyCreate) -> AdminAnswer:
+        account = self._find(request.account)
+        key = self._make_key(account.canonical_id, request.access_key_id, request.secret)
+        await self._store.submit(PutAccessKey(access_key=key))
+        return AdminAnswer(accounts=[self._view(account)], keys=[_view_key(key, with_secret=True)])
+
+    async def _delete_key(self, request: KeyDelete) -> AdminAnswer:
+        await self._store.submit(DeleteAccessKey(access_key_id=request.access_key_id))
+        return AdminAnswer()
+
+    async def _set_key_status(self, request: KeySetStatus) -> AdminAnswer:
+        await self._store.submit(
+            SetAccessKeyStatus(access_key_id=request.access_key_id, status=request.status)
+        )
+        return AdminAnswer()
+
+    async def _set_durability(self, request: BucketSetDurability) -> AdminAnswer:
+        await self._store.submit(
+            PutBucketDurability(name=request.bucket, durability=request.durability)
+        )
+        return AdminAnswer()
+
+    async def _status(self, request: NodeStatus) -> AdminAnswer:
+        return AdminAnswer(figures=self._figures())
+
+    def _make_key(
+        self, canonical_id: str, access_key_id: str | None, secret: str | None
+    ) -> AccessKeyRecord:
+        return make_access_key(
+            canonical_id=canonical_id,
+            access_key_id=access_key_id,
+            secret=secret,
+            now_ms=self._clock.now_ms(),
+            random=self._random,
+        )
+
+    def _find(self, wanted: str) -> AccountRecord:
+        """The one account with this canonical id, email or name."""
+        found = [
+            each
+            for each in self._directory.accounts()
+            if wanted and wanted in (each.canonical_id, each.email, each.display_name)
+        ]
+        if not found:
+            raise NoSuchAccount(f"no account is called {wanted!r}")
+        if len(found) > 1:
+            raise InvalidRequest(
+                f"{len(found)} accounts are called {wanted!r}: give the canonical id"
+            )
+        return found[0]
+
+    def _view(self, account: AccountRecord) -> AccountView:
+        return AccountView(
+            canonical_id=account.canonical_id,
+            display_name=account.display_name,
+            email=account.email,
+            created_ms=account.created_ms,
+            is_root=account.is_root,
+            keys=[_view_key(each) for each in self._directory.access_keys(account.canonical_id)],
+        )
+
+
+def _view_key(key: AccessKeyRecord, *, with_secret: bool = False) -> KeyView:
+    return KeyView(
+        access_key_id=key.access_key_id,
+        status=key.status,
+        created_ms=key.created_ms,
+        secret=key.secret if with_secret else None,
+    )

@@ -1,0 +1,162 @@
+"""A real node in a process of its own, for tests that need one: start, stop, kill, start again.
+
+Blocking code on purpose: tests use it from fixtures, threads and trio alike. The port is chosen
+once and kept over restarts, so that clients can come back.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+ACCESS_KEY = "RS3GWTESTACCESSKEY01"
+SECRET_KEY = "test/secret+key0123456789abcdefghijklmno"
+REGION = "us-east-1"
+
+START_SECONDS_MAX = 30.0
+"""A start takes well under a second; a loaded machine gets this long before the test fails."""
+
+
+class NodeProcess:
+    """A node with its data in `data` (made if missing), listening on a loopback port.
+
+    `environ` holds further RS3GW_* settings. With `certificate` and `key` (PEM files) it speaks
+    TLS, and `authority` is the file that a client must trust.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        authority: Path | None = None,
+    ) -> None:
+        self.data = data
+        self.port = _free_port()
+        self.authority = authority
+        self._tls = certificate is not None
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RS3GW_")},
+            "RS3GW_BIND_ADDR": f"127.0.0.1:{self.port}",
+            "RS3GW_STORAGE_ROOT": str(data),
+            "RS3GW_ACCESS_KEY": ACCESS_KEY,
+            "RS3GW_SECRET_KEY": SECRET_KEY,
+            "RS3GW_REGION": REGION,
+            **(
+                {"RS3GW_TLS_CERT": str(certificate), "RS3GW_TLS_KEY": str(key)}
+                if certificate
+                else {}
+            ),
+            **(environ or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = data.with_name(data.name + ".log")
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return "https" if self._tls else "http"
+
+    @property
+    def host(self) -> str:
+        """Address and port."""
+        return f"127.0.0.1:{self.port}" if not self._tls else f"localhost:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The endpoint, without a slash at its end."""
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running daemon."""
+        assert self._process is not None, "the node is not running"
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> None:
+        """Starts the daemon; with `wait` returns once it is ready. Raises AssertionError."""
+        assert self._process is None, "the node is running already"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "rs3gwd.daemon.main"],
+                env=self._environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Returns once the port accepts connections and the node says that it is ready."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not self._is_ready():
+            assert self._process is not None
+            assert self._process.poll() is None, f"the node died at its start:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"the node did not become ready:\n{self.tail()}"
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status after the drain."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: the process is gone between two instructions."""
+        self._end(signal.SIGKILL)
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of the node's log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def __enter__(self) -> "NodeProcess":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.stop()
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None, "the node is not running"
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(timeout=60)
+        finally:
+            self._process = None
+
+    def _is_ready(self) -> bool:
+        if self._tls:
+            return _accepts(self.port)
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""rs3gwctl: the command line of whoever runs rs3gwd nodes."""

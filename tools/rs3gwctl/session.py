@@ -1,0 +1,73 @@
+"""Where a command of rs3gwctl is carried out.
+
+With a daemon running on the data directory, requests go to its admin socket. Without one, the same
+requests are carried out in this process, on the store opened under the directory's lock. The
+commands above cannot tell the two apart.
+"""
+
+import socket
+from pathlib import Path
+
+import msgspec
+
+from rs3gwd.base.admin import (
+    FRAME_BYTES_MAX,
+    SOCKET_PATH,
+    AdminAnswer,
+    AnyAdminRequest,
+    decode_answer,
+    encode_frame,
+)
+from rs3gwd.daemon.offline import administer_offline
+
+ANSWER_SECONDS = 60.0
+"""How long the daemon may take over one request."""
+
+
+class SessionError(Exception):
+    """A request could not be carried out; the text is for the person at the terminal."""
+
+
+def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
+    """Carries out one request on the store in `data`.
+
+    Raises SessionError: no store there, no right to it, or the daemon does not answer.
+    """
+    path = data / SOCKET_PATH
+    if not (data / "meta").is_dir():
+        raise SessionError(f"{data} holds no rs3gwd store (no folder `meta` in it)")
+    try:
+        answer = _ask_daemon(path, request)
+    except (FileNotFoundError, ConnectionRefusedError):
+        answer = administer_offline(data, request)
+    except PermissionError as error:
+        raise SessionError(f"{path}: only the daemon's user and root may use it") from error
+    except OSError as error:
+        raise SessionError(f"{path}: {error}") from error
+    if answer.error:
+        raise SessionError(f"{answer.error}: {answer.message}")
+    return answer
+
+
+def _ask_daemon(path: Path, request: AnyAdminRequest) -> AdminAnswer:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(str(path))
+        connection.sendall(encode_frame(request))
+        length = int.from_bytes(_receive_exactly(connection, 4), "big")
+        if length > FRAME_BYTES_MAX:
+            raise SessionError(f"{path}: the daemon speaks another protocol")
+        try:
+            return decode_answer(_receive_exactly(connection, length))
+        except msgspec.DecodeError as error:
+            raise SessionError(f"{path}: the daemon's answer is not understood: {error}") from error
+
+
+def _receive_exactly(connection: socket.socket, length: int) -> bytes:
+    received = bytearray()
+    while len(received) < length:
+        data = connection.recv(length - len(received))
+        if not data:
+            raise SessionError("the daemon closed the connection without an answer")
+        received += data
+    return bytes(received)
