@@ -1,0 +1,326 @@
+"""The LMDB environment that holds the metadata, and its transactions.
+
+What it is not: it knows neither buckets nor objects, only tables of bytes. It is the one module
+that opens LMDB and translates its errors.
+
+LMDB is a copy-on-write B+ tree in one memory-mapped file. One writer at a time builds new pages
+beside the old ones; a commit writes them, calls fdatasync, then writes one 120-byte meta page
+through O_DSYNC. A reader sees the state of the last commit before it began and blocks nobody, but
+the pages of that state cannot be used again while it lives: hold a read transaction for the
+length of one synchronous piece of work, never across an await.
+
+What the settings stand on (measured, see FORMAT.md):
+- sync and metasync are on, MDB_NOSYNC is never used: stores that run with it come back corrupt
+  after a power cut.
+- no WRITEMAP: a stray write through the map would reach the file.
+- LMDB does not fsync the directory after it makes its files, so `Environment.open` does.
+- after a failed fdatasync LMDB goes on as if nothing had happened: a failed commit is raised as
+  DiskFailed and whoever commits must take the disk out of use (Rebello et al., ATC 2020).
+- LMDB keeps no checksums: values are sealed by `rs3gwd.base.codec.RecordCodec`.
+
+The same environment must not be opened twice in one process (POSIX locks); lmdb refuses it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import lmdb
+from msgspec import Struct
+
+from rs3gwd.base.errors import (
+    DataCorrupt,
+    DiskFailed,
+    DiskFull,
+    FormatError,
+    Overloaded,
+    Rs3gwError,
+)
+from rs3gwd.engine.tables import (
+    FORMAT_CODEC,
+    FORMAT_VERSION,
+    META_FORMAT_KEY,
+    FormatRecord,
+    Table,
+)
+
+if TYPE_CHECKING:
+    Database = lmdb._Database
+    LmdbTransaction = lmdb.Transaction[bytes]
+    Cursor = lmdb.Cursor[bytes]
+else:
+    Cursor = lmdb.Cursor
+
+MAP_BYTES_DEFAULT = 1 << 40
+"""Address space for the map: 1 TiB, of which only the pages in use are on disk. It bounds the
+metadata, costs nothing and cannot grow while another process reads, so it is far above need."""
+
+READERS_MAX_DEFAULT = 512
+"""Read transactions open at one moment, over all processes; 64 bytes of lock file each."""
+
+SPARE_TRANSACTIONS = 16
+"""Ended read transactions kept for reuse (reset and renewed by lmdb): 0.3 us instead of 0.9."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class EnvironmentStatistics(Struct, frozen=True):
+    """How full the map is. `used_bytes` counts pages ever used, free ones inside included."""
+
+    map_bytes: int
+    used_bytes: int
+    transaction_id: int
+    readers: int
+
+
+class Transaction:
+    """One transaction; a context manager that ends it.
+
+    Leaving a read transaction aborts it. Leaving a write transaction commits it, or aborts it
+    when an exception passes through. Rows are bytes and stay valid after the end.
+    A transaction belongs to the thread that began it.
+    """
+
+    __slots__ = ("_databases", "_txn", "_write")
+
+    def __init__(
+        self, txn: LmdbTransaction, databases: tuple[Database, ...], *, write: bool
+    ) -> None:
+        self._txn = txn
+        self._databases = databases
+        self._write = write
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._write and error is None:
+            self.commit()
+        else:
+            self._txn.abort()
+
+    def commit(self) -> None:
+        """Makes a write transaction durable and ends it.
+
+        Raises DiskFull (nothing was changed) and DiskFailed (the state on disk is unknown: the
+        process must write no more). For those who do not use the context manager.
+        """
+        try:
+            self._txn.commit()
+        except lmdb.Error as error:
+            raise translate_error(error, committing=True) from error
+
+    def abort(self) -> None:
+        """Ends the transaction and drops its changes; no error when it has ended already."""
+        self._txn.abort()
+
+    @property
+    def transaction_id(self) -> int:
+        """The number of the commit that is read, or that is being made."""
+        return self._txn.id()
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value of a row, or None."""
+        return self._txn.get(key, None, self._databases[table])
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Writes a row, in place of an earlier one. Raises DiskFull, DiskFailed."""
+        try:
+            self._txn.put(key, value, db=self._databases[table])
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def append(self, table: Table, key: bytes, value: bytes) -> None:
+        """As `put`, for a key greater than all in the table: faster, and the pages stay full."""
+        try:
+            if not self._txn.put(key, value, append=True, db=self._databases[table]):
+                raise AssertionError(f"{key!r} does not come behind all keys of {table.name}")
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Removes a row; says if there was one. Raises DiskFull (a delete also needs pages)."""
+        try:
+            return self._txn.delete(key, db=self._databases[table])
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def delete_prefix(self, table: Table, prefix: bytes) -> int:
+        """Removes every row whose key begins with `prefix`; gives their number."""
+        count = 0
+        try:
+            with self._txn.cursor(self._databases[table]) as cursor:
+                found = cursor.set_range(prefix)
+                while found and cursor.key().startswith(prefix):
+                    cursor.delete()
+                    count += 1
+                    found = bool(cursor.key())
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+        return count
+
+    def cursor(self, table: Table) -> Cursor:
+        """A cursor of lmdb's own over a table; it ends with the transaction."""
+        return self._txn.cursor(self._databases[table])
+
+    def count(self, table: Table) -> int:
+        """The number of rows of a table, without counting them."""
+        return self._txn.stat(self._databases[table])["entries"]
+
+
+class Environment:
+    """The open environment. Made by `open`; `close` it when no transaction is left."""
+
+    def __init__(self, env: lmdb.Environment, databases: tuple[Database, ...]) -> None:
+        self._env = env
+        self._databases = databases
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        map_bytes: int = MAP_BYTES_DEFAULT,
+        read_only: bool = False,
+        readers_max: int = READERS_MAX_DEFAULT,
+    ) -> Environment:
+        """Opens the directory `path`, and makes it with empty tables when it is not there.
+
+        Making is one transaction: after a crash there is either no format row, and the next open
+        makes it anew, or all of it. `map_bytes` is the bound on the size of the metadata.
+
+        Raises FormatError (another format version, or not an environment of ours; `read_only`
+        and nothing there), DataCorrupt, DiskFull, DiskFailed. Blocks.
+        """
+        try:
+            if not read_only:
+                _make_directory(path)
+            env = lmdb.open(
+                path,
+                map_size=map_bytes,
+                readonly=read_only,
+                create=not read_only,
+                mode=0o600,
+                readahead=False,
+                max_readers=readers_max,
+                max_dbs=len(Table),
+                max_spare_txns=SPARE_TRANSACTIONS,
+            )
+        except (lmdb.Error, OSError) as error:
+            raise translate_error(error) from error
+        try:
+            databases = _open_tables(env, read_only=read_only)
+            if not read_only:
+                env.reader_check()
+                _sync_directory(path)
+                _sync_directory(os.path.dirname(os.path.abspath(path)))
+        except (lmdb.Error, OSError, Rs3gwError) as error:
+            env.close()
+            raise translate_error(error) from error
+        return cls(env, databases)
+
+    def read(self) -> Transaction:
+        """A read transaction: the state of the last commit. Raises Overloaded (too many)."""
+        try:
+            return Transaction(self._env.begin(), self._databases, write=False)
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def write(self) -> Transaction:
+        """The write transaction; blocks until no other thread or process has one."""
+        try:
+            return Transaction(self._env.begin(write=True), self._databases, write=True)
+        except lmdb.Error as error:
+            raise translate_error(error) from error
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How full the map is, for metrics and for the reserve that deletes need."""
+        info = self._env.info()
+        page_bytes = self._env.stat()["psize"]
+        return EnvironmentStatistics(
+            map_bytes=info["map_size"],
+            used_bytes=(info["last_pgno"] + 1) * page_bytes,
+            transaction_id=info["last_txnid"],
+            readers=info["num_readers"],
+        )
+
+    def release_dead_readers(self) -> int:
+        """Frees the reader slots of processes that died; gives their number."""
+        return self._env.reader_check()
+
+    def close(self) -> None:
+        """Closes the environment. Every transaction must have ended."""
+        self._env.close()
+
+
+def translate_error(error: Exception, *, committing: bool = False) -> Exception:
+    """The error of ours that an error of LMDB or the system means; itself when it is a bug.
+
+    A full map or disk is DiskFull: LMDB then changed nothing. Whatever else fails in a commit is
+    DiskFailed, since what reached the disk is unknown.
+    """
+    match error:
+        case lmdb.MapFullError() | lmdb.DiskError() | lmdb.TxnFullError():
+            return DiskFull(str(error))
+        case lmdb.ReadersFullError():
+            return Overloaded(str(error))
+        case lmdb.VersionMismatchError() | lmdb.InvalidError():
+            return FormatError(str(error))
+        case lmdb.CorruptedError() | lmdb.PageNotFoundError():
+            return DataCorrupt(str(error))
+        case lmdb.Error() if error.code in _FULL:
+            return DiskFull(str(error))
+        case lmdb.PanicError():
+            return DiskFailed(str(error))
+        case lmdb.Error() if committing or type(error) is lmdb.Error:
+            return DiskFailed(str(error))
+        case OSError():
+            return DiskFull(str(error)) if error.errno in _FULL else DiskFailed(str(error))
+    return error
+
+
+def _open_tables(env: lmdb.Environment, *, read_only: bool) -> tuple[Database, ...]:
+    """Checks the format before any table is made, so that a newer store is left as it is."""
+    with env.begin(write=not read_only) as txn:
+        meta_name = Table.META.stored_name
+        names = set(env.dbs(txn))
+        if meta_name in names:
+            meta = env.open_db(meta_name, txn=txn, create=False)
+            _check_format(txn.get(META_FORMAT_KEY, db=meta))
+        elif names or read_only:
+            raise FormatError("not a metadata store of rs3gwd: it has no table `meta`")
+        databases = tuple(
+            env.open_db(table.stored_name, txn=txn, create=not read_only) for table in Table
+        )
+        if meta_name not in names:
+            sealed = FORMAT_CODEC.seal(META_FORMAT_KEY, FormatRecord(FORMAT_VERSION))
+            txn.put(META_FORMAT_KEY, sealed, db=databases[Table.META])
+        return databases
+
+
+def _check_format(value: bytes | None) -> None:
+    if value is None:
+        raise FormatError("not a metadata store of rs3gwd: it has no format row")
+    found = FORMAT_CODEC.open(META_FORMAT_KEY, value).format_version
+    if found != FORMAT_VERSION:
+        raise FormatError(f"metadata format {found}, this release knows {FORMAT_VERSION}")
+
+
+def _make_directory(path: str) -> None:
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
