@@ -121,6 +121,13 @@ class Disk(Protocol):
 
     def usage(self) -> DiskUsage: ...
 
+    def lock(self, path: str) -> int:
+        """Takes an exclusive lock on a file, made if missing; closing the descriptor gives it back.
+
+        Raises BlockingIOError when another process (or this one) has it.
+        """
+        ...
+
 
 class StagedBlob(Protocol):
     """Bytes received and not yet owned by any record; see `Stage`."""

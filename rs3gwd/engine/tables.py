@@ -53,6 +53,7 @@ class Table(IntEnum):
     ACCOUNT_KEYS    canonical id | 00 | access key id: the keys of one account in order
     BLOBS           blob id (16 bytes): where this node keeps the bytes
     SEGMENTS        segment id
+    UNSYNCED        blob id: bytes that a power cut may still lose, and who owns them
     """
 
     META = 0
@@ -72,6 +73,7 @@ class Table(IntEnum):
     ACCOUNT_KEYS = 14
     BLOBS = 15
     SEGMENTS = 16
+    UNSYNCED = 17
 
     @property
     def stored_name(self) -> bytes:

@@ -1,0 +1,178 @@
+"""The real ports: the disk, clock, randomness and threads of the machine.
+
+What it is not: it holds no policy. It retries nothing, translates no error and caches nothing; the
+engine above decides what a failed call means. Only `rs3gwd.daemon` builds these; everything else
+takes the ports of `rs3gwd.base.ports`, so that tests and simulations can put their own in place.
+
+Sources: open(2), preadv2(2) (RWF_NOWAIT), fallocate(2), fdatasync(2), flock(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from rs3gwd.base.ports import Buffer, DiskUsage
+
+T = TypeVar("T")
+
+IOV_MAX = 1024
+"""Buffers that one pwritev takes on Linux (UIO_MAXIOV)."""
+
+THREADS_MAX = 64
+"""Threads at work at one moment: more only queue in the kernel, and each costs about 50 KiB."""
+
+FILE_MODE = 0o600
+"""The data directory holds the objects of all accounts: nobody but the daemon's user reads it."""
+
+
+class SystemClock:
+    """The clocks of the machine."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class SystemRandom:
+    """The kernel's random numbers."""
+
+    def token_bytes(self, count: int) -> bytes:
+        return secrets.token_bytes(count)
+
+
+class TrioThreads:
+    """Worker threads of trio, at most `threads_max` at once; further calls wait their turn."""
+
+    def __init__(self, threads_max: int = THREADS_MAX) -> None:
+        self._limiter = trio.CapacityLimiter(threads_max)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(function, limiter=self._limiter)
+
+
+class FileDisk:
+    """The files under one directory of the machine."""
+
+    def __init__(self, root: str) -> None:
+        self._root = os.path.abspath(root)
+
+    @property
+    def root(self) -> str:
+        """The absolute path of the directory."""
+        return self._root
+
+    def open(self, path: str, *, create: bool = False) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        if create:
+            flags |= os.O_CREAT | os.O_EXCL
+        return os.open(self._resolve(path), flags, FILE_MODE)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        data = os.pread(descriptor, length, offset)
+        if len(data) == length or not data:
+            return data
+        pieces = [data]
+        done = len(data)
+        while done < length:
+            data = os.pread(descriptor, length - done, offset + done)
+            if not data:
+                break
+            pieces.append(data)
+            done += len(data)
+        return b"".join(pieces)
+
+    def pread_nowait(self, descriptor: int, length: int, offset: int) -> bytes | None:
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:  # e.g. tmpfs before Linux 6.6, overlay on some
+                return None
+            raise
+        # A short count is the end of the file or the end of what is cached: the caller reads anew.
+        return bytes(buffer) if count == length else None
+
+    def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
+        for first in range(0, len(buffers), IOV_MAX):
+            group = buffers[first : first + IOV_MAX]
+            wanted = sum(len(buffer) for buffer in group)
+            count = os.pwritev(descriptor, group, offset)
+            if count < wanted:
+                self._pwrite_rest(descriptor, b"".join(group)[count:], offset + count)
+            offset += wanted
+
+    def _pwrite_rest(self, descriptor: int, rest: bytes, offset: int) -> None:
+        """A short count is no error in itself; the next call says what was in the way."""
+        while rest:
+            count = os.pwrite(descriptor, rest, offset)
+            if count == 0:
+                raise OSError(errno.EIO, "pwrite wrote nothing")
+            rest = rest[count:]
+            offset += count
+
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
+        try:
+            os.posix_fallocate(descriptor, offset, length)
+        except OSError as error:
+            # A file system without fallocate: the write itself will find out if there is room.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        os.ftruncate(descriptor, length)
+
+    def sync_data(self, descriptor: int) -> None:
+        os.fdatasync(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        descriptor = os.open(self._resolve(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(self._resolve(path))
+
+    def list(self, path: str) -> list[str]:
+        return sorted(os.listdir(self._resolve(path)))
+
+    def size(self, path: str) -> int:
+        return os.stat(self._resolve(path)).st_size
+
+    def make_directory(self, path: str) -> None:
+        os.makedirs(self._resolve(path), mode=0o700, exist_ok=True)
+
+    def usage(self) -> DiskUsage:
+        status = os.statvfs(self._root)
+        return DiskUsage(
+            total_bytes=status.f_blocks * status.f_frsize,
+            free_bytes=status.f_bavail * status.f_frsize,
+        )
+
+    def lock(self, path: str) -> int:
+        descriptor = os.open(self._resolve(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _resolve(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
