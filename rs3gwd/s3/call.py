@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
+from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
 
@@ -26,6 +27,8 @@ class Call(Struct, frozen=True):
 
     `bucket` is empty at service level and `key` is empty at bucket level. `query` maps decoded
     names to decoded values (the first of a repeated one). The decision cannot be made by a handler.
+    `bucket_record` is the bucket as it was when the request was authorised; None at service level
+    and for CreateBucket.
     """
 
     request: Request
@@ -36,3 +39,4 @@ class Call(Struct, frozen=True):
     payload: PayloadPlan
     decision: Decision
     services: Services
+    bucket_record: BucketRecord | None = None
