@@ -1,0 +1,424 @@
+"""The options of rs3gwd: the one table from which everything about them follows.
+
+To add an option, add a field here, run `python -m rs3gwd.config.generate`, and read the field
+somewhere: an option that nobody reads is a lie to whoever sets it.
+
+Names and meanings are those of rs3gw where they fit; its limits of 0 for "unlimited" are not taken
+over, since here every queue and buffer has a bound. Byte sizes and times are whole numbers and
+carry their unit in the name, bounds end in `_max` or `_min`.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Struct
+
+from rs3gwd.base.records import Durability
+from rs3gwd.config.option import Spec, Topic
+
+_ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):[0-9]{1,5}"
+_DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class PresignedV2(StrEnum):
+    """Which presigned requests may carry the old query signature (SigV2)."""
+
+    GET_HEAD = "get-head"
+    ALL = "all"
+    OFF = "off"
+
+
+class LogLevel(StrEnum):
+    """The least severe messages that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks; AUTO is console on a terminal and json elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The settings of one daemon, complete and checked; made by `rs3gwd.config.load`."""
+
+    bind_addr: Annotated[
+        tuple[str, ...],
+        Spec(
+            Topic.LISTEN,
+            "RS3GW_BIND_ADDR",
+            "Addresses to listen on; S3, metrics and health share each of them. Port 0 takes a "
+            "free port, an empty host all interfaces.",
+            pattern=_ADDRESS,
+            shape="host:port, [IPv6 address]:port or :port",
+        ),
+    ] = ("127.0.0.1:9000",)
+    tls_cert_path: Annotated[
+        str,
+        Spec(
+            Topic.LISTEN,
+            "RS3GW_TLS_CERT",
+            "Certificate chain in PEM. With tls.key_path it turns TLS on for every address.",
+            shape="a path",
+            key="tls.cert_path",
+        ),
+    ] = ""
+    tls_key_path: Annotated[
+        str,
+        Spec(
+            Topic.LISTEN,
+            "RS3GW_TLS_KEY",
+            "Private key of the certificate in PEM, without a passphrase.",
+            shape="a path",
+            key="tls.key_path",
+        ),
+    ] = ""
+    virtual_host_domains: Annotated[
+        tuple[str, ...],
+        Spec(
+            Topic.LISTEN,
+            "RS3GW_VIRTUAL_HOST_DOMAINS",
+            "Domains below which the first labels of Host name the bucket: with `s3.example.org`, "
+            "`photos.s3.example.org` is the bucket photos. Path-style requests always work.",
+            pattern=_DOMAIN,
+            shape="lower-case domain names",
+        ),
+    ] = ()
+
+    max_connections: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_MAX_CONNECTIONS",
+            "Connections open at once; one more is closed at once.",
+            unit="connections",
+            least=1,
+            most=1_000_000,
+        ),
+    ] = 4096
+    max_concurrent_requests: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_MAX_CONCURRENT",
+            "Requests being worked on at once; one more is answered 503 SlowDown.",
+            unit="requests",
+            least=1,
+            most=1_000_000,
+        ),
+    ] = 1024
+    buffered_bytes_max: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_BUFFERED_BYTES_MAX",
+            "Bytes of request and response bodies held in memory by all requests together; a "
+            "request that would need more is answered 503 SlowDown.",
+            unit="bytes",
+            least=16 * MIB,
+            most=1024 * GIB,
+        ),
+    ] = 256 * MIB
+    request_line_bytes_max: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_REQUEST_LINE_BYTES_MAX",
+            "Length of a request line. A key of 1,024 bytes takes 3,072 when percent-encoded, a "
+            "presigned query with a session token about 2,000 more.",
+            unit="bytes",
+            least=4 * KIB,
+            most=1 * MIB,
+        ),
+    ] = 16 * KIB
+    header_bytes_max: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_HEADER_BYTES_MAX",
+            "Length of all header lines of a request together; AWS allows 8 KiB.",
+            unit="bytes",
+            least=8 * KIB,
+            most=1 * MIB,
+        ),
+    ] = 32 * KIB
+    header_count_max: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_HEADER_COUNT_MAX",
+            "Header lines of a request.",
+            unit="headers",
+            least=32,
+            most=10_000,
+        ),
+    ] = 100
+    header_timeout_secs: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_HEADER_TIMEOUT",
+            "Time for a request's line and headers to arrive, from their first byte.",
+            unit="seconds",
+            least=1,
+            most=3600,
+        ),
+    ] = 10
+    idle_timeout_secs: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_IDLE_TIMEOUT",
+            "Time a connection may stay open between two requests.",
+            unit="seconds",
+            least=1,
+            most=86_400,
+        ),
+    ] = 60
+    request_timeout_secs: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_REQUEST_TIMEOUT",
+            "Time from the end of a request's body to the start of its response.",
+            unit="seconds",
+            most=86_400,
+            zero="no limit",
+        ),
+    ] = 300
+    body_bytes_per_second_min: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_BODY_BYTES_PER_SECOND_MIN",
+            "The slowest pace at which a client may send a body or take one, after the grace time; "
+            "a slower one is cut off.",
+            unit="bytes per second",
+            most=1 * GIB,
+            zero="no limit",
+        ),
+    ] = 1024
+    body_grace_secs: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_BODY_GRACE",
+            "Time for which a body may be slower than body_bytes_per_second_min.",
+            unit="seconds",
+            least=1,
+            most=3600,
+        ),
+    ] = 20
+    shutdown_grace_secs: Annotated[
+        int,
+        Spec(
+            Topic.LIMITS,
+            "RS3GW_SHUTDOWN_GRACE",
+            "Time that requests in progress have to finish after SIGTERM or SIGINT.",
+            unit="seconds",
+            least=0,
+            most=3600,
+            zero="cut them at once",
+        ),
+    ] = 30
+
+    storage_root: Annotated[
+        str,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_STORAGE_ROOT",
+            "Directory of all data; made when missing, for one daemon alone.",
+            pattern=".+",
+            shape="a path",
+        ),
+    ] = "./data"
+    durability_default: Annotated[
+        Durability,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_DURABILITY_DEFAULT",
+            "What a 2xx on a write means in a new bucket. strict: synced to stable storage. "
+            "relaxed: synced within a second. ephemeral: never synced on purpose.",
+        ),
+    ] = Durability.STRICT
+    segment_bytes: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_SEGMENT_BYTES",
+            "Size at which a segment file is sealed and the next one begun.",
+            unit="bytes",
+            least=1 * MIB,
+            most=64 * GIB,
+        ),
+    ] = 256 * MIB
+    segment_preallocate_bytes: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_SEGMENT_PREALLOCATE_BYTES",
+            "Blocks reserved ahead of the end of the segment being written: a sync of a growing "
+            "file costs more than twice as much.",
+            unit="bytes",
+            most=64 * GIB,
+            zero="none",
+        ),
+    ] = 64 * MIB
+    free_bytes_reserve: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_FREE_BYTES_RESERVE",
+            "Free space on the file system below which writes are refused, so that deletes and "
+            "compaction can still work.",
+            unit="bytes",
+            least=16 * MIB,
+            most=1024 * GIB,
+        ),
+    ] = 256 * MIB
+    compaction_dead_percent: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_COMPACTION_DEAD_PERCENT",
+            "Share of a sealed segment that must be deleted bytes before it is compacted.",
+            unit="percent",
+            least=1,
+            most=99,
+        ),
+    ] = 50
+    compaction_interval_secs: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_COMPACTION_INTERVAL",
+            "Time between two looks for segments worth compacting.",
+            unit="seconds",
+            least=1,
+            most=86_400,
+        ),
+    ] = 60
+    multipart_retention_hours: Annotated[
+        int,
+        Spec(
+            Topic.STORAGE,
+            "RS3GW_MULTIPART_RETENTION_HOURS",
+            "Age at which an unfinished multipart upload is removed.",
+            unit="hours",
+            most=87_600,
+            zero="never",
+        ),
+    ] = 168
+
+    region: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_REGION",
+            "Region that signatures must name and that bucket locations report.",
+            pattern=r"[a-z0-9][a-z0-9-]{0,62}",
+            shape="lower-case letters, digits and hyphens",
+        ),
+    ] = "us-east-1"
+    access_key: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_ACCESS_KEY",
+            "Access key id to give the root account; empty takes a random one at the first start. "
+            "Goes with secret_key.",
+            pattern=r"[A-Za-z0-9_.+=@-]{3,128}",
+            shape="3 to 128 letters, digits and _ . + = @ -",
+        ),
+    ] = ""
+    secret_key: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_SECRET_KEY",
+            "Secret of access_key.",
+            pattern=r"[!-~]{8,128}",
+            shape="8 to 128 visible ASCII characters",
+            secret=True,
+        ),
+    ] = ""
+    root_account_name: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_ROOT_ACCOUNT_NAME",
+            "Display name of the root account when it is made.",
+            pattern=".{1,128}",
+            shape="1 to 128 printable characters",
+        ),
+    ] = "root"
+    root_email: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_ROOT_EMAIL",
+            "E-mail address of the root account when it is made.",
+            pattern=r"[^@\s]{1,64}@[^@\s]{1,190}",
+            shape="an e-mail address",
+        ),
+    ] = ""
+    root_canonical_id: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_ROOT_CANONICAL_ID",
+            "Canonical id of the root account when it is made; empty takes a random one.",
+            pattern=r"[0-9a-f]{64}",
+            shape="64 lower-case hex digits",
+        ),
+    ] = ""
+    presigned_v2: Annotated[
+        PresignedV2,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_PRESIGNED_V2",
+            "Which presigned requests may use the old SigV2 query signature, which boto3 makes by "
+            "default for a custom endpoint.",
+        ),
+    ] = PresignedV2.GET_HEAD
+
+    log_level: Annotated[
+        LogLevel,
+        Spec(Topic.OBSERVE, "RS3GW_LOG_LEVEL", "The least severe messages that are logged."),
+    ] = LogLevel.INFO
+    log_format: Annotated[
+        LogFormat,
+        Spec(
+            Topic.OBSERVE,
+            "RS3GW_LOG_FORMAT",
+            "Format of the log on standard output; auto is console on a terminal, json elsewhere.",
+        ),
+    ] = LogFormat.AUTO
+    access_log: Annotated[
+        bool,
+        Spec(Topic.OBSERVE, "RS3GW_ACCESS_LOG", "One log line for each request."),
+    ] = True
+    metrics_enabled: Annotated[
+        bool,
+        Spec(Topic.OBSERVE, "RS3GW_METRICS_ENABLED", "Whether /metrics answers."),
+    ] = True
+    metrics_token: Annotated[
+        str,
+        Spec(
+            Topic.OBSERVE,
+            "RS3GW_METRICS_TOKEN",
+            "Bearer token that /metrics asks for; empty takes a random one at the first start, "
+            "kept in the file metrics.token under storage_root.",
+            pattern=r"[!-~]{16,256}",
+            shape="16 to 256 visible ASCII characters",
+            secret=True,
+        ),
+    ] = ""
