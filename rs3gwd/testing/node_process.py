@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,7 +28,8 @@ class NodeProcess:
     """A node with its data in `data` (made if missing), listening on a loopback port.
 
     `environ` holds further RS3GW_* settings. With `certificate` and `key` (PEM files) it speaks
-    TLS, and `authority` is the file that a client must trust.
+    TLS, and `authority` is the file that a client must trust. `prefix` is put before the command
+    (`taskset -c 0`, for instance).
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class NodeProcess:
         certificate: Path | None = None,
         key: Path | None = None,
         authority: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = _free_port()
         self.authority = authority
         self._tls = certificate is not None
+        self._prefix = prefix
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RS3GW_")},
             "RS3GW_BIND_ADDR": f"127.0.0.1:{self.port}",
@@ -87,7 +90,7 @@ class NodeProcess:
         assert self._process is None, "the node is running already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "rs3gwd.daemon.main"],
+                [*self._prefix, sys.executable, "-m", "rs3gwd.daemon.main"],
                 env=self._environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.fs import FileSelector, S3FileSystem, initialize_s3, S3LogLevel
+from pyarrow.fs import FileSelector, S3FileSystem, S3LogLevel, initialize_s3
 
 endpoint = urlsplit(os.environ["TEST_ENDPOINT"])
 bucket = os.environ["TEST_BUCKET"]
