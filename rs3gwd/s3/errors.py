@@ -207,7 +207,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "PreconditionFailed": "At least one of the pre-conditions you specified did not hold",
         },
     ),
-    **_rows(416, {"InvalidRange": "The requested range is not satisfiable"}),
+    **_rows(
+        416,
+        {
+            "InvalidPartNumber": "The requested partnumber is not satisfiable",
+            "InvalidRange": "The requested range is not satisfiable",
+        },
+    ),
     **_rows(500, {"InternalError": "We encountered an internal error. Please try again."}),
     **_rows(
         501,
