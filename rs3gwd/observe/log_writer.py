@@ -1,0 +1,99 @@
+"""Puts log lines on a descriptor without making the event loop wait for it.
+
+Like a letter box: whoever logs drops a line and goes on, a thread empties the box some twenty
+times a second and writes all that is in it with one call. A pipe whose reader is stuck fills the
+box; then lines are dropped, counted, and the count is logged once there is room. The daemon never
+waits for its log, and its memory is bounded whatever the reader does.
+
+The thread lingers before it empties the box because each waking contends with the event loop for
+the interpreter (up to 5 ms each time, see "GIL convoy" in the design).
+"""
+
+import os
+import threading
+from collections import deque
+
+LINES_MAX = 8192
+"""Lines waiting. At 20 wakings a second this is 160,000 lines a second, more than one core makes."""
+
+LINE_BYTES_MAX = 64 * 1024
+"""A longer line is cut; a traceback of hundreds of frames still fits."""
+
+LINGER_SECONDS = 0.05
+
+CLOSE_SECONDS_MAX = 2.0
+"""How long the end of the process waits for a reader that does not read."""
+
+
+class LogWriter:
+    """Owns a thread from `start` to `close`; `write` may be called from any thread.
+
+    `descriptor` is open for writing and stays the caller's. A descriptor that refuses (closed
+    pipe, full disk) costs the lines, not the daemon; `dropped_count` tells.
+    """
+
+    def __init__(self, descriptor: int, *, linger_seconds: float = LINGER_SECONDS) -> None:
+        self._descriptor = descriptor
+        self._linger_seconds = linger_seconds
+        self._lines: deque[bytes] = deque()
+        self._waiting = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._dropped_count = 0
+        self._reported_count = 0
+
+    @property
+    def dropped_count(self) -> int:
+        """Lines lost since the start; approximate while several threads lose some at once."""
+        return self._dropped_count
+
+    def start(self) -> None:
+        """Begins to write; lines given before wait until then."""
+        self._thread.start()
+
+    def write(self, line: bytes) -> None:
+        """Takes one line with its newline; never blocks, never raises."""
+        if len(self._lines) >= LINES_MAX:
+            self._dropped_count += 1
+            return
+        if len(line) > LINE_BYTES_MAX:
+            line = line[: LINE_BYTES_MAX - 1] + b"\n"
+        self._lines.append(line)
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def close(self) -> None:
+        """Writes what waits and ends the thread, in CLOSE_SECONDS_MAX at most."""
+        self._closing.set()
+        self._waiting.set()
+        self._thread.join(CLOSE_SECONDS_MAX)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._waiting.wait()
+            self._closing.wait(self._linger_seconds)
+            # Cleared before the box is emptied: a line that comes later sets it again.
+            self._waiting.clear()
+            self._write_waiting()
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        lines: list[bytes] = []
+        while self._lines and len(lines) < LINES_MAX:
+            lines.append(self._lines.popleft())
+        lost = self._dropped_count - self._reported_count
+        if lost:
+            self._reported_count += lost
+            lines.append(b'{"level":"warning","event":"log lines dropped","count":%d}\n' % lost)
+        if lines and not self._write_all(b"".join(lines)):
+            self._dropped_count += len(lines)
+
+    def _write_all(self, data: bytes) -> bool:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            # There is no place left to report this to but the metric of dropped lines.
+            return False
+        return True

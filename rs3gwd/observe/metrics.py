@@ -1,0 +1,226 @@
+"""The figures of the daemon, as Prometheus reads them.
+
+Nothing here is counted with prometheus_client's own counters, which take a lock and a look-up for
+each increment: the hot path adds to plain integers, and they become metric families when somebody
+asks. Other parts keep figures of their own and register a function that reads them.
+
+Everything runs on the event loop's thread: no locks. A scrape reads each figure once; figures of
+one scrape may be apart by what happened meanwhile in threads.
+
+The number of time series is bounded: operations and error codes come from tables, and beyond
+OPERATIONS_MAX and ERRORS_MAX (which would be a bug) they are counted as `other`.
+
+Names are those of rs3gw where it has them; `docs/operate/metrics.md` lists them all.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+OPERATIONS_MAX = 256
+"""Operations told apart; botocore's model of S3 has 116."""
+
+ERRORS_MAX = 2048
+"""Pairs of error code and operation told apart."""
+
+DURATION_BOUNDS_MS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 60000)
+"""rs3gw's bounds, with the steps between that one needs below 100 ms."""
+
+_STATUS_CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class MetricKind(StrEnum):
+    """What a figure is; a counter never goes down while the process lives."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Histogram:
+    """Counts values in buckets; 0.2 us each. `bounds` are inclusive upper ends, ascending."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """The buckets as Prometheus has them: upper end, and how many values are no greater."""
+        total = 0
+        buckets = []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return buckets
+
+
+Figure = float | Mapping[str, float] | Histogram
+
+
+class Source(Struct, frozen=True):
+    """A registered figure; `read` gives a number, a number per value of `label`, or a Histogram."""
+
+    name: str
+    help: str
+    kind: MetricKind
+    read: Callable[[], Figure]
+    label: str
+
+
+class _OperationFigures:
+    __slots__ = ("by_status_class", "durations_ms")
+
+    def __init__(self) -> None:
+        self.by_status_class = [0] * len(_STATUS_CLASSES)
+        self.durations_ms = Histogram(DURATION_BOUNDS_MS)
+
+
+class Metrics:
+    """All figures of one daemon, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._operations: dict[str, _OperationFigures] = {}
+        self._errors: dict[tuple[str, str], int] = {}
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._sources: dict[str, Source] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Families(self._collect))
+        ProcessCollector(registry=self._registry)
+
+    def observe_request(
+        self,
+        operation: str,
+        status: int,
+        error_code: str,
+        seconds: float,
+        bytes_in: int,
+        bytes_out: int,
+    ) -> None:
+        """Counts one finished request.
+
+        `operation` is a name of the operation table, `status` the HTTP status (0: none was sent),
+        `error_code` an S3 error code or empty, `seconds` its whole duration, the bytes those of
+        the bodies.
+        """
+        figures = self._operations.get(operation) or self._figures_of(operation)
+        status_class = status // 100
+        figures.by_status_class[status_class if 1 <= status_class <= 5 else 0] += 1
+        figures.durations_ms.observe(seconds * 1000)
+        self._bytes_in += bytes_in
+        self._bytes_out += bytes_out
+        if error_code:
+            pair = (error_code, operation)
+            if pair not in self._errors and len(self._errors) >= ERRORS_MAX:
+                pair = ("other", "other")
+            self._errors[pair] = self._errors.get(pair, 0) + 1
+
+    def add_source(
+        self,
+        name: str,
+        help: str,
+        kind: MetricKind,
+        read: Callable[[], Figure],
+        *,
+        label: str = "",
+    ) -> None:
+        """Registers a figure that is read at each scrape, on the event loop: `read` must be quick.
+
+        `name` begins with `rs3gw_`; a counter's ends in `_total`, and so do gauges that have their
+        name from rs3gw. With `label`, `read` gives a mapping from that label's value to a number.
+        Raises ValueError for a name that is taken or breaks these rules.
+        """
+        if name in self._sources or not name.startswith("rs3gw_"):
+            raise ValueError(f"metric {name!r} is taken or does not begin with rs3gw_")
+        if kind is MetricKind.COUNTER and not name.endswith("_total"):
+            raise ValueError(f"metric {name!r} is a counter and does not end in _total")
+        self._sources[name] = Source(name, help, kind, read, label)
+
+    def render(self) -> bytes:
+        """All figures in Prometheus' text format (CONTENT_TYPE)."""
+        return generate_latest(self._registry)
+
+    def _figures_of(self, operation: str) -> _OperationFigures:
+        if len(self._operations) >= OPERATIONS_MAX:
+            operation = "other"
+        return self._operations.setdefault(operation, _OperationFigures())
+
+    def _collect(self) -> Iterator[Metric]:
+        yield from self._collect_requests()
+        for source in self._sources.values():
+            yield _family_of(source)
+
+    def _collect_requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "rs3gw_requests", "Requests by operation and status", labels=["operation", "status"]
+        )
+        durations = HistogramMetricFamily(
+            "rs3gw_request_duration_ms",
+            "Milliseconds from the first byte of a request to the last of its answer",
+            labels=["operation"],
+        )
+        for operation, figures in self._operations.items():
+            for status, count in zip(_STATUS_CLASSES, figures.by_status_class, strict=True):
+                if count:
+                    requests.add_metric([operation, status], count)
+            histogram = figures.durations_ms
+            durations.add_metric([operation], histogram.cumulative(), histogram.sum)
+        errors = CounterMetricFamily(
+            "rs3gw_errors", "Errors by S3 code and operation", labels=["error_type", "operation"]
+        )
+        for pair, count in self._errors.items():
+            errors.add_metric(list(pair), count)
+        transferred = CounterMetricFamily(
+            "rs3gw_bytes", "Bytes of request (in) and response (out) bodies", labels=["direction"]
+        )
+        transferred.add_metric(["in"], self._bytes_in)
+        transferred.add_metric(["out"], self._bytes_out)
+        yield from (requests, durations, errors, transferred)
+
+
+class _Families(Collector):
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+
+def _family_of(source: Source) -> Metric:
+    figure = source.read()
+    if isinstance(figure, Histogram):
+        histogram = HistogramMetricFamily(source.name, source.help)
+        histogram.add_metric([], figure.cumulative(), figure.sum)
+        return histogram
+    labels = [source.label] if source.label else []
+    family = (
+        CounterMetricFamily(source.name.removesuffix("_total"), source.help, labels=labels)
+        if source.kind is MetricKind.COUNTER
+        else GaugeMetricFamily(source.name, source.help, labels=labels)
+    )
+    if isinstance(figure, Mapping):
+        for value, number in figure.items():
+            family.add_metric([value], number)
+    else:
+        family.add_metric([], figure)
+    return family
