@@ -1,14 +1,16 @@
-"""How dates in requests are read; `timestamps` is how they are written. Pure.
+"""Dates as S3 writes and reads them; pure.
 
-RFC 9110 section 5.6.7: a recipient of an HTTP date must understand IMF-fixdate and the two
-obsolete forms (RFC 850, asctime). The SDKs write the time of a conditional delete in one of them
-too, some tools as ISO 8601.
+IMF-fixdate in headers, ISO 8601 with `.000Z` in XML. S3 shows the whole second everywhere: the
+Last-Modified header cannot say more (RFC 9110 section 5.6.7), and a listing that said more would
+disagree with it. A recipient of an HTTP date must also understand two obsolete forms (RFC 850,
+asctime); the time of a conditional delete comes in one of them or as ISO 8601.
 """
 
 import re
 from calendar import timegm
 from datetime import UTC, datetime
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS = {name: index for index, name in enumerate(_MONTHS, start=1)}
 
@@ -24,6 +26,20 @@ _ASCTIME = re.compile(
 _ISO = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,9})?Z"
 )
+
+
+def iso8601(time_ms: int) -> str:
+    """Such as `2009-10-12T17:50:30.000Z`; `time_ms` counts from 1970-01-01 UTC."""
+    return f"{datetime.fromtimestamp(time_ms // 1000, UTC).isoformat()[:19]}.000Z"
+
+
+def http_date(time_ms: int) -> str:
+    """Such as `Mon, 12 Oct 2009 17:50:30 GMT` (IMF-fixdate)."""
+    at = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return (
+        f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at.year:04d} "
+        f"{at.hour:02d}:{at.minute:02d}:{at.second:02d} GMT"
+    )
 
 
 def parse_http_date(value: str) -> int | None:
