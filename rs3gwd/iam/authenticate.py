@@ -1,0 +1,132 @@
+"""Who is asking: the one place where a request becomes a principal.
+
+A request may carry credentials in its Authorization header (version 4), in its query (version 4,
+or version 2 where settings allow it), or none: then it is anonymous, a principal like any other.
+Two kinds at once are refused, never ranked: what one reader of a request takes for proof another
+must not overlook.
+
+Nothing is read from the body here; the plan says how it must be read. This module knows no clock.
+"""
+
+from msgspec import Struct
+
+from rs3gwd.base.errors import ApiError
+from rs3gwd.base.http import Request
+from rs3gwd.base.ports import Directory
+from rs3gwd.iam import sigv2, sigv4
+from rs3gwd.iam.canonical import QueryPairs, canonical_query_pairs, decode_query_text
+from rs3gwd.iam.payload import Authenticated
+from rs3gwd.iam.payload_plan import plan_presigned, plan_signed, plan_unsigned
+from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.refusal import mechanism_not_supported, too_many_mechanisms
+from rs3gwd.iam.sigv4 import SigningKeyCache
+
+_VERSION_4_MARKS = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
+_VERSION_2_MARKS = frozenset({"AWSAccessKeyId", "Signature"})
+_AUTHENTICATION_PARAMETERS = frozenset((*sigv4.QUERY_PARAMETERS, sigv4.PAYLOAD_HASH_PARAMETER))
+_ANONYMOUS = Principal(account=None)
+
+
+class AuthenticationSettings(Struct, frozen=True):
+    """What the operator decides about signatures.
+
+    `region` is the one region requests must be signed for. `presigned_v2_methods` are the methods
+    for which presigned version 2 requests are taken; empty turns them off. `virtual_host_domains`
+    are the domains below which a host names a bucket, lower case, without a leading dot.
+    """
+
+    region: str
+    presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    virtual_host_domains: tuple[str, ...] = ()
+
+
+def authenticate(
+    request: Request,
+    *,
+    directory: Directory,
+    now_ms: int,
+    settings: AuthenticationSettings,
+    signing_keys: SigningKeyCache,
+) -> Authenticated:
+    """The principal behind a request and the plan for its body.
+
+    `now_ms` is milliseconds since 1970. Raises ApiError with the codes of AWS (see
+    `rs3gwd.iam.sigv4`, `rs3gwd.iam.sigv2` and `rs3gwd.iam.payload_plan`); no other exception
+    leaves it for any request that keeps to the contract of `Request`.
+    """
+    query = canonical_query_pairs(request.raw_query)
+    authorization = request.headers.get("authorization")
+    names = {name for name, _ in query} if query else frozenset()
+    is_v4_query = not names.isdisjoint(_VERSION_4_MARKS)
+    is_v2_query = not names.isdisjoint(_VERSION_2_MARKS)
+    if (authorization is not None) + is_v4_query + is_v2_query > 1:
+        raise too_many_mechanisms()
+    if authorization is not None:
+        if not authorization.startswith("AWS4-"):
+            raise _unsupported_authorization(authorization)
+        signed = sigv4.verify_header(
+            request,
+            query,
+            directory=directory,
+            now_ms=now_ms,
+            region=settings.region,
+            signing_keys=signing_keys,
+        )
+        return Authenticated(principal=signed.principal, payload=plan_signed(request, signed))
+    if is_v4_query:
+        signed = sigv4.verify_query(
+            request,
+            query,
+            directory=directory,
+            now_ms=now_ms,
+            region=settings.region,
+            signing_keys=signing_keys,
+        )
+        plan = plan_presigned(request, signed.payload_hash)
+        return Authenticated(
+            principal=signed.principal, payload=plan, query_headers=_query_headers(request, query)
+        )
+    if is_v2_query:
+        principal = sigv2.verify_query(
+            request,
+            query,
+            directory=directory,
+            now_ms=now_ms,
+            allowed_methods=settings.presigned_v2_methods,
+            virtual_host_domains=settings.virtual_host_domains,
+        )
+        return Authenticated(
+            principal=principal,
+            payload=plan_unsigned(request),
+            query_headers=_query_headers(request, query),
+        )
+    return Authenticated(principal=_ANONYMOUS, payload=plan_unsigned(request))
+
+
+def _unsupported_authorization(authorization: str) -> ApiError:
+    """The value is not echoed: it may hold somebody's token for another service."""
+    if authorization.startswith("AWS "):
+        return mechanism_not_supported()
+    return ApiError(
+        "InvalidArgument",
+        "Unsupported Authorization Type",
+        fields={"ArgumentName": "Authorization"},
+    )
+
+
+def _query_headers(request: Request, query: QueryPairs) -> dict[str, str]:
+    """The x-amz-* headers that the signer moved into the query, by lower-case name."""
+    found: dict[str, str] = {}
+    for name, value in query:
+        lower = name.lower()
+        if not lower.startswith("x-amz-") or name in _AUTHENTICATION_PARAMETERS:
+            continue
+        decoded = decode_query_text(value)
+        if lower in found or request.headers.get(lower, decoded) != decoded:
+            raise ApiError(
+                "InvalidArgument",
+                "A header moved into the query may be given only once.",
+                fields={"ArgumentName": name},
+            )
+        found[lower] = decoded
+    return found
