@@ -231,7 +231,10 @@ class PutAccount(Command, frozen=True):
 
 
 class DeleteAccount(Command, frozen=True):
-    """Removes an account and its keys -> None. Raises NoSuchAccount, BucketNotEmpty (owns buckets)."""
+    """Removes an account and its keys -> None.
+
+    Raises NoSuchAccount, and BucketNotEmpty while it owns buckets.
+    """
 
     canonical_id: str
 

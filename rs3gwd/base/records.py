@@ -25,7 +25,8 @@ class Durability(StrEnum):
 
     STRICT: index and bytes are synced to stable storage (the default). RELAXED: the write outlives
     the death of the process and is synced within a second; a power cut in between may lose it,
-    whole, never in part. EPHEMERAL: the bytes are never synced on purpose; a power cut may lose them.
+    whole, never in part. EPHEMERAL: the bytes are never synced on purpose; a power
+    cut may lose them.
     """
 
     STRICT = "strict"

@@ -18,19 +18,35 @@ REFERENCE_PATH = "docs/run/configuration.md"
 
 _COMMENT_WIDTH = 98
 
+_EXAMPLE_HEAD = """\
+# rs3gwd: every option with its default. Made by `python -m rs3gwd.config.generate`.
+# A flag is stronger than a variable, a variable than this file, this file than a default.
+# Sizes in bytes may be written as 65536 or as "64 KiB"."""
+
+_REFERENCE_HEAD = """\
+# Configuration
+
+Made by `python -m rs3gwd.config.generate` from the table in `rs3gwd/config/settings.py`.
+
+Settings come from flags, `RS3GW_*` variables, a TOML file and defaults, the first being the
+strongest. The file is the one that `--config` or `RS3GW_CONFIG` names, else `rs3gw.toml` in the
+working directory where there is one; `config/rs3gwd.example.toml` shows every key. Unknown keys,
+variables and flags are refused, with the nearest known name. An empty variable counts as unset.
+Sizes in bytes may be written as `65536` or as `64 KiB`. Secrets have no flag, since command lines
+are visible to every user of the machine.
+
+`rs3gwd --check-config` says whether a configuration is valid (exit code 0 or 2) and
+`rs3gwd --print-config` shows every option with its value, source, unit and range."""
+
 
 def example_toml() -> str:
     """The example file: every option with its default, commented out."""
-    lines = [
-        "# rs3gwd: every option with its default. Made by `python -m rs3gwd.config.generate`.",
-        "# A flag is stronger than a variable, a variable than this file, this file than a default.",
-        '# Sizes in bytes may be written as 65536 or as "64 KiB".',
-    ]
-    options = options_of(Config)
+    lines = [_EXAMPLE_HEAD]
+    table = ""
     # In TOML the keys of the top table must stand before the first table.
-    for option in sorted(options, key=_table_of):
-        table = _table_of(option)
-        if table and f"[{table}]" not in lines:
+    for option in sorted(options_of(Config), key=_table_of):
+        if _table_of(option) != table:
+            table = _table_of(option)
             lines += ["", f"[{table}]"]
         lines += ["", *_example_lines(option)]
     return "\n".join(lines) + "\n"
@@ -38,20 +54,7 @@ def example_toml() -> str:
 
 def reference_markdown() -> str:
     """The reference page of all options."""
-    lines = [
-        "# Configuration",
-        "",
-        "Made by `python -m rs3gwd.config.generate` from the table in `rs3gwd/config/settings.py`.",
-        "",
-        "Settings come from flags, `RS3GW_*` variables, a TOML file and defaults, the first being",
-        "the strongest. The file is the one named by `--config` or `RS3GW_CONFIG`, else `rs3gw.toml`",
-        "in the working directory. Unknown keys, variables and flags are refused, with the nearest",
-        "known name. An empty variable counts as unset. Sizes in bytes may be written as `65536` or",
-        "as `64 KiB`. Secrets have no flag, since command lines are visible to every user.",
-        "",
-        "`rs3gwd --check-config` says whether a configuration is valid (exit code 0 or 2) and",
-        "`rs3gwd --print-config` shows every option with its value, source, unit and range.",
-    ]
+    lines = [_REFERENCE_HEAD]
     topic = ""
     for option in options_of(Config):
         if option.spec.topic != topic:

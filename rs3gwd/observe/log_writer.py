@@ -14,7 +14,7 @@ import threading
 from collections import deque
 
 LINES_MAX = 8192
-"""Lines waiting. At 20 wakings a second this is 160,000 lines a second, more than one core makes."""
+"""Lines waiting. At 20 wakings a second, 160,000 lines a second: more than one core makes."""
 
 LINE_BYTES_MAX = 64 * 1024
 """A longer line is cut; a traceback of hundreds of frames still fits."""

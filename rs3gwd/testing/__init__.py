@@ -1,1 +1,1 @@
-"""Fakes with programmable faults and the reference model; no test imports anything else for that."""
+"""Fakes with programmable faults and the reference model: what tests build on."""
