@@ -1,0 +1,81 @@
+"""The metadata state machine: a command and a state give a new state and a result.
+
+What it is not: it decides no time, id or random value (they are in the command), so the same
+commands in the same order give the same rows on every replica, byte for byte.
+
+Many commands share one LMDB write transaction, which is what makes group commit cheap. So a
+command must be refused whole: each command function makes all its checks before its first write
+and its first number from a counter, and a StoreError means that nothing has changed. Any other
+error (a damaged row, a full disk) leaves the transaction unusable: abort it.
+
+An `Applier` serves one transaction: make it, apply the batch, `finish`, commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from rs3gwd.base import commands
+from rs3gwd.base.commands import AnyCommand, Command, CommandResult
+from rs3gwd.engine import apply_accounts, apply_buckets, apply_objects, apply_uploads
+from rs3gwd.engine.apply_complete import complete_upload
+from rs3gwd.engine.apply_state import ApplyState
+from rs3gwd.engine.environment import Transaction
+
+CommandFunction = Callable[[ApplyState, Any], CommandResult]
+
+
+class Applied(Struct, frozen=True):
+    """What a command did. `freed` are the ids (16 bytes) of blobs that lost their one owner."""
+
+    result: CommandResult
+    freed: list[bytes]
+
+
+class Applier:
+    """Applies commands within one write transaction, which the caller commits or aborts."""
+
+    def __init__(self, txn: Transaction) -> None:
+        self._state = ApplyState(txn)
+
+    def apply(self, command: AnyCommand) -> Applied:
+        """Applies one command.
+
+        Raises what the command's class says, each a StoreError, and then nothing has changed;
+        DataCorrupt, FormatError, DiskFull, DiskFailed, and then the transaction must be aborted.
+        """
+        function = FUNCTIONS[type(command)]
+        state = self._state
+        state.freed = []
+        result = function(state, command)
+        return Applied(result, state.freed)
+
+    def finish(self) -> None:
+        """Writes what is kept in memory; to be called once, before the commit."""
+        self._state.finish()
+
+
+FUNCTIONS: dict[type[Command], CommandFunction] = {
+    commands.CreateBucket: apply_buckets.create_bucket,
+    commands.DeleteBucket: apply_buckets.delete_bucket,
+    commands.PutBucketVersioning: apply_buckets.put_bucket_versioning,
+    commands.PutBucketTagging: apply_buckets.put_bucket_tagging,
+    commands.PutBucketDurability: apply_buckets.put_bucket_durability,
+    commands.PutObject: apply_objects.put_object,
+    commands.DeleteObject: apply_objects.delete_object,
+    commands.PutObjectTagging: apply_objects.put_object_tagging,
+    commands.CreateUpload: apply_uploads.create_upload,
+    commands.PutPart: apply_uploads.put_part,
+    commands.AbortUpload: apply_uploads.abort_upload,
+    commands.ForgetUploads: apply_uploads.forget_uploads,
+    commands.CompleteUpload: complete_upload,
+    commands.PutAccount: apply_accounts.put_account,
+    commands.DeleteAccount: apply_accounts.delete_account,
+    commands.PutAccessKey: apply_accounts.put_access_key,
+    commands.SetAccessKeyStatus: apply_accounts.set_access_key_status,
+    commands.DeleteAccessKey: apply_accounts.delete_access_key,
+}
+"""The function of every command."""

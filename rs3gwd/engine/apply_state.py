@@ -1,0 +1,138 @@
+"""What the commands of one write transaction share: counters, decoded buckets, freed blobs.
+
+What it is not: it applies nothing. The counters are read once and written once per transaction,
+so that a batch of a thousand commands costs one row, and the buckets that the batch touches are
+decoded once. Memory is bounded by the batch.
+
+A command that is refused must leave no trace, so `next_seq` and `next_node_id` are called only
+when every check of a command has passed.
+"""
+
+from __future__ import annotations
+
+from rs3gwd.base.errors import DataCorrupt, InvalidRequest, NoSuchBucket
+from rs3gwd.base.records import BlobRef, BucketRecord, ManifestRecord, VersionRecord
+from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.tables import (
+    BUCKET_CODEC,
+    COUNTERS_CODEC,
+    MANIFEST_CODEC,
+    META_COUNTERS_KEY,
+    CountersRecord,
+    Table,
+    u64,
+)
+
+NAME_BYTES_MAX = 255
+"""Bytes of any name that is a row key or half of one (bucket, account, access key, email); two
+of them and a separator fit LMDB's 511. S3's own bounds are far below."""
+
+EMPTY_BLOB_ID = bytes(16)
+"""In a manifest: the part has no bytes."""
+
+
+class ApplyState:
+    """The state of an `Applier`, given to every command function."""
+
+    def __init__(self, txn: Transaction) -> None:
+        self.txn = txn
+        self.freed: list[bytes] = []
+        value = txn.get(Table.META, META_COUNTERS_KEY)
+        counters = CountersRecord()
+        if value is not None:
+            counters = COUNTERS_CODEC.open(META_COUNTERS_KEY, value)
+        self._stored = counters
+        self._seq = counters.seq
+        self._node_id = counters.node_id
+        self._buckets: dict[str, BucketRecord] = {}
+
+    def next_seq(self) -> int:
+        """The next number in the order of writes; from 1."""
+        self._seq += 1
+        return self._seq
+
+    def next_node_id(self) -> int:
+        """The next id of a bucket, a tree node or a manifest; from 1, never given out twice."""
+        self._node_id += 1
+        return self._node_id
+
+    def bucket(self, name: str) -> BucketRecord:
+        """Raises NoSuchBucket."""
+        record = self.find_bucket(name)
+        if record is None:
+            raise NoSuchBucket(f"no bucket {name!r}")
+        return record
+
+    def find_bucket(self, name: str) -> BucketRecord | None:
+        """The bucket as the commands so far have left it, or None."""
+        record = self._buckets.get(name)
+        if record is None:
+            record = read_bucket(self.txn, name)
+            if record is not None:
+                self._buckets[name] = record
+        return record
+
+    def put_bucket(self, record: BucketRecord) -> None:
+        """Writes a bucket's row."""
+        key = record.name.encode()
+        self.txn.put(Table.BUCKETS, key, BUCKET_CODEC.seal(key, record))
+        self._buckets[record.name] = record
+
+    def delete_bucket(self, name: str) -> None:
+        """Removes a bucket's row."""
+        self.txn.delete(Table.BUCKETS, name.encode())
+        self._buckets.pop(name, None)
+
+    def free_blob(self, blob: BlobRef | None) -> None:
+        """Notes that no record owns `blob` any more."""
+        if blob is not None:
+            self.freed.append(blob.blob_id)
+
+    def free_version(self, record: VersionRecord) -> None:
+        """Notes that the bytes of a version have no owner; removes its manifest."""
+        self.free_blob(record.blob)
+        if record.manifest_id is None:
+            return
+        self.freed.extend(manifest_blob_ids(read_manifest(self.txn, record.manifest_id)))
+        self.txn.delete(Table.MANIFESTS, u64(record.manifest_id))
+
+    def finish(self) -> None:
+        """Writes the counters, if they have moved."""
+        counters = CountersRecord(self._seq, self._node_id)
+        if counters != self._stored:
+            sealed = COUNTERS_CODEC.seal(META_COUNTERS_KEY, counters)
+            self.txn.put(Table.META, META_COUNTERS_KEY, sealed)
+            self._stored = counters
+
+
+def name_key(name: str) -> bytes:
+    """A name as a row key. Raises InvalidRequest when it is empty or too long for one."""
+    key = name.encode()
+    if not 0 < len(key) <= NAME_BYTES_MAX:
+        raise InvalidRequest(f"a name must have 1 to {NAME_BYTES_MAX} bytes, not {len(key)}")
+    return key
+
+
+def read_bucket(txn: Transaction, name: str) -> BucketRecord | None:
+    """The bucket of this name, or None; any text is a name."""
+    key = name.encode()
+    if not 0 < len(key) <= NAME_BYTES_MAX:
+        return None
+    value = txn.get(Table.BUCKETS, key)
+    return None if value is None else BUCKET_CODEC.open(key, value)
+
+
+def read_manifest(txn: Transaction, manifest_id: int) -> ManifestRecord:
+    """The manifest that a version names. Raises DataCorrupt when it is missing."""
+    key = u64(manifest_id)
+    value = txn.get(Table.MANIFESTS, key)
+    if value is None:
+        raise DataCorrupt(f"manifest {manifest_id} is named by a version but missing")
+    return MANIFEST_CODEC.open(key, value)
+
+
+def manifest_blob_ids(manifest: ManifestRecord) -> list[bytes]:
+    """The blobs that a manifest owns, in the order of the parts."""
+    packed = manifest.blob_ids
+    ids = (packed[start : start + 16] for start in range(0, len(packed), 16))
+    return [blob_id for blob_id in ids if blob_id != EMPTY_BLOB_ID]
