@@ -28,7 +28,7 @@ _ISO = re.compile(
 )
 
 
-def iso8601(time_ms: int) -> str:
+def iso_time(time_ms: int) -> str:
     """Such as `2009-10-12T17:50:30.000Z`; `time_ms` counts from 1970-01-01 UTC."""
     return f"{datetime.fromtimestamp(time_ms // 1000, UTC).isoformat()[:19]}.000Z"
 
