@@ -85,8 +85,8 @@ class Disk(Protocol):
         """Up to `length` bytes; fewer only at the end of the file."""
         ...
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> bytes | None:
-        """As `pread`, but None where the bytes are not in the page cache (RWF_NOWAIT)."""
+    def pread_nowait(self, descriptor: int, length: int, offset: int) -> Buffer | None:
+        """Exactly `length` bytes, or None where they are not all in the page cache (RWF_NOWAIT)."""
         ...
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:

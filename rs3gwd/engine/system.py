@@ -94,7 +94,7 @@ class FileDisk:
             done += len(data)
         return b"".join(pieces)
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> bytes | None:
+    def pread_nowait(self, descriptor: int, length: int, offset: int) -> bytearray | None:
         buffer = bytearray(length)
         try:
             count = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
@@ -105,7 +105,7 @@ class FileDisk:
                 return None
             raise
         # A short count is the end of the file or the end of what is cached: the caller reads anew.
-        return bytes(buffer) if count == length else None
+        return buffer if count == length else None
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
         for first in range(0, len(buffers), IOV_MAX):
