@@ -68,9 +68,9 @@ def _example_lines(option: Option) -> Iterator[str]:
     yield from textwrap.wrap(
         option.spec.help, _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# "
     )
-    unit = f" {option.spec.unit}" if option.spec.unit else ""
-    places = ", ".join(filter(None, [option.spec.env, option.flag]))
-    yield f"# Valid: {option.range_text};{unit or ' no unit'}. Also {places}."
+    unit = f"; unit: {option.spec.unit}" if option.spec.unit else ""
+    yield f"# Valid: {option.range_text}{unit}."
+    yield f"# Variable {option.spec.env}" + (f", flag {option.flag}" if option.flag else "")
     yield f"#{option.key.rpartition('.')[2]} = {_toml_value(option.default)}"
 
 

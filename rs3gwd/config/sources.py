@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -182,11 +183,13 @@ def _take(found: Found, option: Option, raw: object, place: str) -> None:
 
 
 def _flatten(
-    table: Mapping[str, object], known: Mapping[str, Option], prefix: str = "", depth: int = 0
-) -> Iterable[tuple[str, object]]:
+    table: Mapping[str, Any], known: Mapping[str, Option], prefix: str = "", depth: int = 0
+) -> Iterable[tuple[str, Any]]:
     for key, value in table.items():
         dotted = prefix + key
-        if isinstance(value, dict) and value and dotted not in known and depth < _DEPTH_MAX:
+        is_table = isinstance(value, dict) and dotted not in known and depth < _DEPTH_MAX
+        is_known_table = any(name.startswith(dotted + ".") for name in known)
+        if is_table and (value or is_known_table):
             yield from _flatten(value, known, dotted + ".", depth + 1)
         else:
             yield dotted, value
