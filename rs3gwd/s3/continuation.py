@@ -12,6 +12,7 @@ import zlib
 from enum import IntEnum
 
 from rs3gwd.base.errors import ApiError
+from rs3gwd.base.limits import KEY_BYTES_MAX
 
 TOKEN_CHARACTERS_MAX = 2048
 """A key of 1,024 bytes makes a token of 1,372 characters."""
@@ -39,7 +40,7 @@ def read_token(kind: TokenKind, token: str) -> bytes:
         raise ApiError(
             "InvalidArgument",
             "The continuation token provided is incorrect",
-            fields={"ArgumentName": "continuation-token", "ArgumentValue": token[:1024]},
+            fields={"ArgumentName": "continuation-token", "ArgumentValue": token},
         )
     return after
 
@@ -52,6 +53,10 @@ def _open_token(kind: TokenKind, token: str) -> bytes | None:
     except binascii.Error:
         return None
     after = raw[5:]
-    if len(raw) < 6 or raw[0] != kind or int.from_bytes(raw[1:5], "big") != zlib.crc32(after, kind):
+    if not after or raw[0] != kind or int.from_bytes(raw[1:5], "big") != zlib.crc32(after, kind):
         return None
-    return after
+    try:
+        after.decode()
+    except UnicodeDecodeError:
+        return None
+    return after if len(after) <= KEY_BYTES_MAX else None

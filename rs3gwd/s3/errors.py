@@ -24,11 +24,11 @@ from rs3gwd.base.errors import (
     Rs3gwError,
 )
 from rs3gwd.base.http import Request, RequestBodyError, Response
-from rs3gwd.s3.timestamps import http_date
+from rs3gwd.s3.dates import http_date
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, escape
 
-FIELD_CHARACTERS_MAX = 1024
-"""Characters of a caller's own text that an error repeats, such as ArgumentValue."""
+FIELD_CHARACTERS_MAX = 16 * 1024
+"""Characters of a caller's own text that an error repeats; a CanonicalRequest is the longest."""
 
 
 class ErrorCode(Struct, frozen=True):
@@ -84,8 +84,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "InvalidLocationConstraint": "The specified location-constraint is not valid",
             "InvalidPart": "One or more of the specified parts could not be found. The part may not"
             " have been uploaded, or the specified entity tag may not match the part's entity tag.",
-            "InvalidPartOrder": "The list of parts was not in ascending order. Parts must be ordered"
-            " by part number.",
+            "InvalidPartOrder": "The list of parts was not in ascending order. Parts must be"
+            " ordered by part number.",
             "InvalidPolicyDocument": "The content of the form does not meet the conditions"
             " specified in the policy document.",
             "InvalidRequest": "Invalid Request",

@@ -40,7 +40,7 @@ def check_tags(tags: Tags, *, count_max: int, subject: str) -> None:
 
 
 def parse_tagging(body: bytes, *, count_max: int, subject: str) -> Tags:
-    """The tags of a `<Tagging>` document, checked. Raises ApiError MalformedXML and `check_tags`'."""
+    """The tags of a `<Tagging>` document. Raises ApiError MalformedXML, and as `check_tags`."""
     root = parse_xml(body, "Tagging")
     root.require_children("TagSet")
     if len(root.children) != 1:
