@@ -1,0 +1,159 @@
+"""The S3 surface as a whole: one Request in, one Response out.
+
+    route -> who asks -> whose bucket -> may they -> is it the owner they expect -> handler
+
+Whoever may not do a thing learns nothing of what is there: permission is decided from the bucket's
+owner alone, before any object, precondition or body is looked at. That a bucket exists is not kept
+secret, since names are shared by all accounts: a missing one is NoSuchBucket to everybody.
+
+Every error that rs3gwd raises on purpose becomes S3's XML here; any other exception passes through
+to the gateway, which logs it and answers `internal_error_response`. The browser form and CORS
+preflights carry no signature outside their body, so what they ask for is refused before the
+question of who asks.
+"""
+
+from typing import NoReturn
+
+import msgspec
+
+from rs3gwd.base.errors import ApiError, Rs3gwError
+from rs3gwd.base.http import Request, Response
+from rs3gwd.base.records import BucketRecord
+from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
+from rs3gwd.iam.authorize import authorize
+from rs3gwd.iam.payload import Authenticated
+from rs3gwd.iam.principal import Decision
+from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.s3.call import Call, Services
+from rs3gwd.s3.errors import error_response
+from rs3gwd.s3.operations import Level, Operation
+from rs3gwd.s3.route import Route, Router
+
+EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
+
+_BUCKET_MAKER = "CreateBucket"
+"""The one operation on a bucket that does not need the bucket."""
+
+_FORM_UPLOAD = "PostObject"
+
+
+class S3Service:
+    """Answers S3 requests over the ports in `services`; one per event loop."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._router = Router(domains=services.virtual_host_domains)
+        self._signing_keys = SigningKeyCache()
+        self._settings = AuthenticationSettings(
+            region=services.region,
+            presigned_v2_methods=services.presigned_v2_methods,
+            virtual_host_domains=services.virtual_host_domains,
+        )
+
+    async def handle(self, request: Request) -> Response:
+        """The response to a request; for every Rs3gwError it is the S3 error document.
+
+        Other exceptions are bugs, and pass through.
+        """
+        route: Route | None = None
+        principal = ""
+        try:
+            route = self._router.route(request)
+            if route.operation.name == _FORM_UPLOAD:
+                _not_implemented(route.operation)
+            authenticated = self._authenticate(request)
+            principal = authenticated.principal.canonical_id
+            if authenticated.query_headers:
+                request = _with_headers(request, authenticated.query_headers)
+                # A header may choose the operation (x-amz-copy-source).
+                route = self._router.route(request)
+            response = await self._carry_out(request, route, authenticated)
+            response.operation = route.operation.name
+        except Rs3gwError as error:
+            response = error_response(
+                error,
+                request,
+                bucket=route.bucket if route else "",
+                key=route.key if route else b"",
+                region=self._services.region,
+                operation=route.operation.name if route else "Unknown",
+            )
+        response.principal = principal
+        return response
+
+    def _authenticate(self, request: Request) -> Authenticated:
+        return authenticate(
+            request,
+            directory=self._services.directory,
+            now_ms=self._services.clock.now_ms(),
+            settings=self._settings,
+            signing_keys=self._signing_keys,
+        )
+
+    async def _carry_out(
+        self, request: Request, route: Route, authenticated: Authenticated
+    ) -> Response:
+        """Permission, then the handler."""
+        operation = route.operation
+        record: BucketRecord | None = None
+        if operation.level is not Level.SERVICE and operation.name != _BUCKET_MAKER:
+            record = await self._services.store.get_bucket(route.bucket)
+        decision = _decide(route, authenticated, record)
+        if record is not None:
+            _check_expected_owner(request, record)
+        if operation.handler is None:
+            _not_implemented(operation)
+        return await operation.handler(
+            Call(
+                request=request,
+                operation=operation.name,
+                bucket=route.bucket,
+                key=route.key,
+                query=route.query,
+                payload=authenticated.payload,
+                decision=decision,
+                services=self._services,
+                bucket_record=record,
+            )
+        )
+
+
+def _decide(route: Route, authenticated: Authenticated, record: BucketRecord | None) -> Decision:
+    """That the caller may do this. Raises ApiError AccessDenied."""
+    operation, principal = route.operation, authenticated.principal
+    action = operation.action
+    if operation.version_action and "versionId" in route.query:
+        action = operation.version_action
+    if record is not None:
+        # The key was proved to be UTF-8 by the router.
+        path = f"{route.bucket}/{route.key.decode()}" if route.key else route.bucket
+        return authorize(
+            principal,
+            action=action,
+            resource=f"arn:aws:s3:::{path}",
+            owner_id=record.owner_id,
+        )
+    if operation.handler is None and principal.account is not None:
+        # What is missing belongs to nobody, so that there is nothing to be allowed.
+        _not_implemented(operation)
+    return authorize(
+        principal, action=action, resource=f"arn:aws:s3:::{route.bucket or '*'}", owner_id=None
+    )
+
+
+def _check_expected_owner(request: Request, record: BucketRecord) -> None:
+    """The caller may name the owner they expect, by canonical id.
+
+    Source: "Verifying bucket ownership with bucket owner condition" in the Amazon S3 User Guide.
+    """
+    expected = request.headers.get(EXPECTED_OWNER_HEADER)
+    if expected is not None and expected != record.owner_id:
+        raise ApiError("AccessDenied")
+
+
+def _with_headers(request: Request, more: dict[str, str]) -> Request:
+    return msgspec.structs.replace(request, headers={**request.headers, **more})
+
+
+def _not_implemented(operation: Operation) -> NoReturn:
+    raise ApiError("NotImplemented", f"{operation.name} is not implemented")
