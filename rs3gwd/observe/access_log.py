@@ -96,6 +96,7 @@ def _console_line(entry: AccessEntry) -> bytes:
     line = (
         f"{entry.time[11:23]} {entry.method} {entry.target} {outcome}  {entry.operation} "
         f"{entry.access_key or 'anonymous'} {entry.peer} in={entry.bytes_in} "
-        f"out={entry.bytes_out} {entry.duration_ms:.1f}ms {entry.request_id}\n"
+        f"out={entry.bytes_out} {entry.duration_ms:.1f}ms {entry.request_id}"
     )
-    return line.encode("utf-8", "backslashreplace")
+    # Whatever a client sent, it moves no cursor and begins no line of its own.
+    return line.encode("utf-8" if line.isprintable() else "unicode_escape") + b"\n"

@@ -81,11 +81,15 @@ class LogWriter:
         lines: list[bytes] = []
         while self._lines and len(lines) < LINES_MAX:
             lines.append(self._lines.popleft())
+        data = b"".join(lines)
         lost = self._dropped_count - self._reported_count
         if lost:
+            data += b'{"level":"warning","event":"log lines dropped","count":%d}\n' % lost
+        if not data:
+            return
+        if self._write_all(data):
             self._reported_count += lost
-            lines.append(b'{"level":"warning","event":"log lines dropped","count":%d}\n' % lost)
-        if lines and not self._write_all(b"".join(lines)):
+        else:
             self._dropped_count += len(lines)
 
     def _write_all(self, data: bytes) -> bool:

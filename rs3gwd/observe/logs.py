@@ -104,12 +104,16 @@ def _render_console(logger: Any, method: str, event: EventDict) -> bytes:
     time, level, phrase = event.pop("time"), event.pop("level"), event.pop("event")
     exception = event.pop("exception", None)
     fields = " ".join(f"{name}={_show(value)}" for name, value in event.items())
-    line = f"{time[11:23]} {level:<8}{phrase}  {fields}".rstrip() + "\n"
+    line = f"{time[11:23]} {level:<8}{_one_line(phrase)}  {fields}".rstrip() + "\n"
     if exception:
         line += f"{exception}\n"
     return line.encode("utf-8", "backslashreplace")
 
 
 def _show(value: object) -> str:
-    text = str(value)
-    return repr(text) if not text.isprintable() or " " in text else text
+    text = _one_line(str(value))
+    return f"'{text}'" if " " in text or not text else text
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
