@@ -1,0 +1,50 @@
+"""The port `Directory` over the state of the reference model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.testing.memory_state import MemoryState
+
+
+class MemoryDirectory:
+    """Accounts and keys in memory; without a state it starts with one of its own."""
+
+    def __init__(
+        self,
+        state: MemoryState | None = None,
+        *,
+        accounts: Iterable[AccountRecord] = (),
+        access_keys: Iterable[AccessKeyRecord] = (),
+    ) -> None:
+        self._state = MemoryState() if state is None else state
+        for account in accounts:
+            self.add_account(account)
+        for access_key in access_keys:
+            self.add_access_key(access_key)
+
+    def add_account(self, account: AccountRecord) -> None:
+        """Adds or replaces an account, without any of the checks of a command."""
+        self._state.accounts[account.canonical_id] = account
+
+    def add_access_key(self, access_key: AccessKeyRecord) -> None:
+        """Adds or replaces a key, without any of the checks of a command."""
+        self._state.access_keys[access_key.access_key_id] = access_key
+
+    def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
+        """The key with this id."""
+        return self._state.access_keys.get(access_key_id)
+
+    def account(self, canonical_id: str) -> AccountRecord | None:
+        """The account with this id."""
+        return self._state.accounts.get(canonical_id)
+
+    def accounts(self) -> list[AccountRecord]:
+        """All accounts, by canonical id."""
+        return [self._state.accounts[name] for name in sorted(self._state.accounts)]
+
+    def access_keys(self, canonical_id: str) -> list[AccessKeyRecord]:
+        """The keys of one account, by access key id."""
+        keys = self._state.access_keys
+        return [keys[name] for name in sorted(keys) if keys[name].canonical_id == canonical_id]
