@@ -14,6 +14,9 @@ What the settings stand on (measured, see FORMAT.md):
   after a power cut.
 - no WRITEMAP: a stray write through the map would reach the file.
 - LMDB does not fsync the directory after it makes its files, so `Environment.open` does.
+- LMDB reports a write that the full disk cut short as EIO, which cannot be told from a dead disk.
+  So the file is kept allocated ahead of the pages in use, and want of room shows as ENOSPC before
+  a transaction begins. What is allocated is also the reserve with which deletes go on.
 - after a failed fdatasync LMDB goes on as if nothing had happened: a failed commit is raised as
   DiskFailed and whoever commits must take the disk out of use (Rebello et al., ATC 2020).
 - LMDB keeps no checksums: values are sealed by `rs3gwd.base.codec.RecordCodec`.
@@ -61,6 +64,11 @@ metadata, costs nothing and cannot grow while another process reads, so it is fa
 READERS_MAX_DEFAULT = 512
 """Read transactions open at one moment, over all processes; 64 bytes of lock file each."""
 
+ROOM_BYTES_DEFAULT = 32 << 20
+"""Bytes of the file allocated ahead of the pages in use: at least half of it is there when a
+transaction begins, which must not make more pages than that. A commit of 1,000 writes of small
+objects makes 1 to 4 MiB; a delete needs some 40 KiB."""
+
 SPARE_TRANSACTIONS = 16
 """Ended read transactions kept for reuse (reset and renewed by lmdb): 0.3 us instead of 0.9."""
 
@@ -68,10 +76,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class EnvironmentStatistics(Struct, frozen=True):
-    """How full the map is. `used_bytes` counts pages ever used, free ones inside included."""
+    """How full the map is.
+
+    `used_bytes` counts the pages ever used, free ones inside included; `room_bytes` is what the
+    file has allocated beyond them.
+    """
 
     map_bytes: int
     used_bytes: int
+    room_bytes: int
     transaction_id: int
     readers: int
 
@@ -179,9 +192,21 @@ class Transaction:
 class Environment:
     """The open environment. Made by `open`; `close` it when no transaction is left."""
 
-    def __init__(self, env: lmdb.Environment, databases: tuple[Database, ...]) -> None:
+    def __init__(
+        self,
+        env: lmdb.Environment,
+        databases: tuple[Database, ...],
+        *,
+        data_path: str,
+        room_bytes: int,
+    ) -> None:
         self._env = env
         self._databases = databases
+        self._data_path = data_path
+        self._page_bytes = env.stat()["psize"]
+        self._map_bytes = env.info()["map_size"]
+        self._room_bytes = min(room_bytes, self._map_bytes // 8)
+        self._allocated_bytes = os.stat(data_path).st_size
 
     @classmethod
     def open(
@@ -191,11 +216,13 @@ class Environment:
         map_bytes: int = MAP_BYTES_DEFAULT,
         read_only: bool = False,
         readers_max: int = READERS_MAX_DEFAULT,
+        room_bytes: int = ROOM_BYTES_DEFAULT,
     ) -> Environment:
         """Opens the directory `path`, and makes it with empty tables when it is not there.
 
         Making is one transaction: after a crash there is either no format row, and the next open
-        makes it anew, or all of it. `map_bytes` is the bound on the size of the metadata.
+        makes it anew, or all of it. `map_bytes` is the bound on the size of the metadata,
+        `room_bytes` the reserve (see ROOM_BYTES_DEFAULT), at most an eighth of the map.
 
         Raises FormatError (another format version, or not an environment of ours; `read_only`
         and nothing there), DataCorrupt, DiskFull, DiskFailed. Blocks.
@@ -225,7 +252,7 @@ class Environment:
         except (lmdb.Error, OSError, Rs3gwError) as error:
             env.close()
             raise translate_error(error) from error
-        return cls(env, databases)
+        return cls(env, databases, data_path=f"{path}/data.mdb", room_bytes=room_bytes)
 
     def read(self) -> Transaction:
         """A read transaction: the state of the last commit. Raises Overloaded (too many)."""
@@ -234,23 +261,52 @@ class Environment:
         except lmdb.Error as error:
             raise translate_error(error) from error
 
-    def write(self) -> Transaction:
-        """The write transaction; blocks until no other thread or process has one."""
+    def write(self, *, needs_room: bool = True) -> Transaction:
+        """The write transaction; blocks until no other thread or process has one.
+
+        With `needs_room` the reserve is filled up first, and DiskFull is raised when that cannot
+        be done. A transaction that only deletes does without and lives on the reserve, so a full
+        disk can be emptied.
+        """
+        if needs_room:
+            self._ensure_room()
         try:
             return Transaction(self._env.begin(write=True), self._databases, write=True)
         except lmdb.Error as error:
             raise translate_error(error) from error
 
     def statistics(self) -> EnvironmentStatistics:
-        """How full the map is, for metrics and for the reserve that deletes need."""
+        """How full the map is, for metrics."""
         info = self._env.info()
-        page_bytes = self._env.stat()["psize"]
+        used_bytes = (info["last_pgno"] + 1) * self._page_bytes
         return EnvironmentStatistics(
-            map_bytes=info["map_size"],
-            used_bytes=(info["last_pgno"] + 1) * page_bytes,
+            map_bytes=self._map_bytes,
+            used_bytes=used_bytes,
+            room_bytes=max(0, self._allocated_bytes - used_bytes),
             transaction_id=info["last_txnid"],
             readers=info["num_readers"],
         )
+
+    def _ensure_room(self) -> None:
+        """Allocates the file ahead of its use; raises DiskFull when less than half can be had."""
+        used_bytes = (self._env.info()["last_pgno"] + 1) * self._page_bytes
+        enough_bytes = used_bytes + self._room_bytes // 2
+        if enough_bytes > self._map_bytes:
+            raise DiskFull(f"the metadata fills its map of {self._map_bytes} bytes")
+        if enough_bytes <= self._allocated_bytes:
+            return
+        wanted_bytes = min(used_bytes + self._room_bytes, self._map_bytes)
+        try:
+            descriptor = os.open(self._data_path, os.O_RDWR)
+            try:
+                os.posix_fallocate(
+                    descriptor, self._allocated_bytes, wanted_bytes - self._allocated_bytes
+                )
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise translate_error(error) from error
+        self._allocated_bytes = wanted_bytes
 
     def release_dead_readers(self) -> int:
         """Frees the reader slots of processes that died; gives their number."""
@@ -276,7 +332,7 @@ def translate_error(error: Exception, *, committing: bool = False) -> Exception:
             return FormatError(str(error))
         case lmdb.CorruptedError() | lmdb.PageNotFoundError():
             return DataCorrupt(str(error))
-        case lmdb.Error() if error.code in _FULL:
+        case lmdb.Error() if getattr(error, "code", 0) in _FULL:
             return DiskFull(str(error))
         case lmdb.PanicError():
             return DiskFailed(str(error))
@@ -289,17 +345,19 @@ def translate_error(error: Exception, *, committing: bool = False) -> Exception:
 
 def _open_tables(env: lmdb.Environment, *, read_only: bool) -> tuple[Database, ...]:
     """Checks the format before any table is made, so that a newer store is left as it is."""
-    with env.begin(write=not read_only) as txn:
-        meta_name = Table.META.stored_name
+    meta_name = Table.META.stored_name
+    with env.begin() as txn:
         names = set(env.dbs(txn))
-        if meta_name in names:
-            meta = env.open_db(meta_name, txn=txn, create=False)
+    if meta_name in names:
+        meta = env.open_db(meta_name, create=False)
+        with env.begin() as txn:
             _check_format(txn.get(META_FORMAT_KEY, db=meta))
-        elif names or read_only:
-            raise FormatError("not a metadata store of rs3gwd: it has no table `meta`")
-        databases = tuple(
-            env.open_db(table.stored_name, txn=txn, create=not read_only) for table in Table
-        )
+    elif names or read_only:
+        raise FormatError("not a metadata store of rs3gwd: it has no table `meta`")
+    if read_only:
+        return tuple(env.open_db(table.stored_name, create=False) for table in Table)
+    with env.begin(write=True) as txn:
+        databases = tuple(env.open_db(table.stored_name, txn=txn) for table in Table)
         if meta_name not in names:
             sealed = FORMAT_CODEC.seal(META_FORMAT_KEY, FormatRecord(FORMAT_VERSION))
             txn.put(META_FORMAT_KEY, sealed, db=databases[Table.META])
