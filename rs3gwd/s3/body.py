@@ -63,11 +63,15 @@ class BodyPlan(Struct, frozen=True):
 
 
 class ReceivedBody(Struct, frozen=True):
-    """A body that came whole and as promised."""
+    """A body that came whole and as promised.
+
+    `checksum` is the one to keep, `given` the one that its sender gave and that was found right.
+    """
 
     size_bytes: int
     md5_hex: str
     checksum: Checksum
+    given: Checksum | None = None
 
 
 def plan_body(
@@ -131,10 +135,12 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
     else:
         await _pump(call, plan, intake, digests, stage)
         _verify(plan, digests, intake.trailers)
+    given = plan.given.algorithm if plan.given else None
     return ReceivedBody(
         size_bytes=intake.received_bytes,
         md5_hex=digests.md5.hex(),
         checksum=Checksum(algorithm=plan.stored, value=digests.checksum(plan.stored)),
+        given=Checksum(algorithm=given, value=digests.checksum(given)) if given else None,
     )
 
 

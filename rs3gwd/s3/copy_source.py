@@ -1,0 +1,201 @@
+"""The source of CopyObject and UploadPartCopy: naming it, being allowed to read it, reading it.
+
+x-amz-copy-source is `bucket/key`, URL-encoded, with or without a slash in front and with
+`?versionId=` behind. As in AWS a `+` stands for a blank, which is what URLEncoder of the Java SDK
+writes. The caller must be allowed to read the source as if by GetObject; the destination was
+authorised before. Bytes stream from the reader, which has verified them, to the stage; what is
+known of them already (the MD5 of a body that was one piece, its checksum) is carried along, and
+only what is not is computed.
+
+Source: CopyObject and UploadPartCopy in the Amazon S3 API Reference.
+"""
+
+from functools import partial
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+from rs3gwd.base.errors import ApiError, MethodNotAllowed, NoSuchBucket, NoSuchKey
+from rs3gwd.base.limits import KEY_BYTES_MAX, PUT_BYTES_MAX
+from rs3gwd.base.ports import Buffer, Stage
+from rs3gwd.base.records import (
+    BucketRecord,
+    Checksum,
+    ChecksumAlgorithm,
+    ChecksumType,
+    VersionRecord,
+)
+from rs3gwd.iam.authorize import authorize
+from rs3gwd.s3.arguments import argument_error
+from rs3gwd.s3.body import INLINE_BYTES_MAX
+from rs3gwd.s3.call import Call
+from rs3gwd.s3.conditions import check_copy_source, copy_source_conditions
+from rs3gwd.s3.hashing import BodyDigests
+from rs3gwd.s3.names import check_bucket_name
+from rs3gwd.s3.object_arguments import check_version_id, shows_versions
+from rs3gwd.s3.ranges import ByteRange
+from rs3gwd.s3.together import Job, run_together
+
+_HEADER = "x-amz-copy-source"
+
+
+class SourceName(Struct, frozen=True):
+    """What x-amz-copy-source names."""
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+
+
+class Source(Struct, frozen=True):
+    """A version that the caller may read and whose conditions hold."""
+
+    name: SourceName
+    bucket: BucketRecord
+    version: VersionRecord
+
+
+class CopiedBytes(Struct, frozen=True):
+    """What is known of bytes that were copied."""
+
+    size_bytes: int
+    md5_hex: str
+    checksum: Checksum
+
+
+def parse_copy_source(value: str) -> SourceName:
+    """Raises ApiError InvalidArgument, InvalidBucketName, KeyTooLongError."""
+    path, _, suffix = value.partition("?")
+    version_id = None
+    if suffix:
+        name, equals, version_id = suffix.partition("=")
+        if name != "versionId" or not equals:
+            raise _invalid_source(value)
+        check_version_id(version_id)
+    decoded = unquote_to_bytes(path.replace("+", " ").encode("latin-1", "replace"))
+    bucket, slash, key = decoded.removeprefix(b"/").partition(b"/")
+    try:
+        bucket_name = bucket.decode("ascii")
+        key.decode()
+    except UnicodeDecodeError as error:
+        raise _invalid_source(value) from error
+    if not slash or not key:
+        raise _invalid_source(value)
+    if len(key) > KEY_BYTES_MAX:
+        raise ApiError("KeyTooLongError")
+    check_bucket_name(bucket_name)
+    return SourceName(bucket=bucket_name, key=key, version_id=version_id)
+
+
+async def find_source(call: Call, name: SourceName) -> Source:
+    """Looks the source up for the caller.
+
+    Raises ApiError: AccessDenied, NoSuchBucket, NoSuchKey, InvalidRequest (a delete marker by
+    id), PreconditionFailed; NoSuchVersion.
+    """
+    store = call.services.store
+    try:
+        bucket = await store.get_bucket(name.bucket)
+    except NoSuchBucket as error:
+        raise ApiError("NoSuchBucket", fields={"BucketName": name.bucket}) from error
+    _authorize(call, name, bucket)
+    try:
+        version = await store.get_version(name.bucket, name.key, name.version_id)
+    except NoSuchKey as error:
+        raise ApiError("NoSuchKey", fields={"Key": name.key.decode()}) from error
+    except MethodNotAllowed as error:
+        raise ApiError(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by "
+            "version id.",
+        ) from error
+    check_copy_source(
+        copy_source_conditions(call.request.headers),
+        etag=version.etag,
+        last_modified_ms=version.last_modified_ms,
+    )
+    return Source(name=name, bucket=bucket, version=version)
+
+
+def check_copy_size(size_bytes: int) -> None:
+    """Raises ApiError InvalidRequest above 5 GiB, where a multipart copy is the way."""
+    if size_bytes > PUT_BYTES_MAX:
+        raise ApiError(
+            "InvalidRequest",
+            "The specified copy source is larger than the maximum allowable size for a copy "
+            f"source: {PUT_BYTES_MAX}",
+        )
+
+
+async def copy_bytes(
+    call: Call,
+    version: VersionRecord,
+    part: ByteRange | None,
+    *,
+    algorithm: ChecksumAlgorithm,
+    stage: Stage,
+) -> CopiedBytes:
+    """Streams a range of a version (None: all of it) into a stage, at most 1 MiB at a time.
+
+    Raises VersionGone when the source was replaced before it could be opened, and what reader and
+    stage raise.
+    """
+    start, end = (part.start, part.end) if part else (0, version.size_bytes)
+    is_whole = end - start == version.size_bytes
+    known_md5 = version.etag if is_whole and version.manifest_id is None else None
+    known_checksum = version.checksum if is_whole and _is_of(version, algorithm) else None
+    digests = BodyDigests([] if known_checksum else [algorithm], with_md5=known_md5 is None)
+    if start < end:
+        async with call.services.store.open_body(version, start, end) as reader:
+            while len(data := await reader.read()):
+                await _pass_on(call, data, digests, stage)
+    return CopiedBytes(
+        size_bytes=end - start,
+        md5_hex=known_md5 or digests.md5.hex(),
+        checksum=known_checksum or Checksum(algorithm, digests.checksum(algorithm)),
+    )
+
+
+def source_version_headers(source: Source) -> list[tuple[str, str]]:
+    """x-amz-copy-source-version-id where the source's bucket shows versions."""
+    if not shows_versions(source.bucket):
+        return []
+    return [("x-amz-copy-source-version-id", source.version.version_id)]
+
+
+async def _pass_on(call: Call, data: Buffer, digests: BodyDigests, stage: Stage) -> None:
+    if len(data) <= INLINE_BYTES_MAX or not digests.lanes:
+        digests.update(data)
+        await stage.write(data)
+        return
+    threads = call.services.threads
+    jobs: list[Job] = [partial(threads.run, partial(lane, data)) for lane in digests.lanes]
+    jobs.append(partial(stage.write, data))
+    await run_together(jobs)
+
+
+def _is_of(version: VersionRecord, algorithm: ChecksumAlgorithm) -> bool:
+    checksum = version.checksum
+    return (
+        checksum is not None
+        and checksum.algorithm is algorithm
+        and checksum.type is ChecksumType.FULL_OBJECT
+    )
+
+
+def _authorize(call: Call, name: SourceName, bucket: BucketRecord) -> None:
+    expected = call.request.headers.get("x-amz-source-expected-bucket-owner")
+    if expected is not None and expected != bucket.owner_id:
+        raise ApiError("AccessDenied")
+    authorize(
+        call.decision.principal,
+        action="s3:GetObject" if name.version_id is None else "s3:GetObjectVersion",
+        resource=f"arn:aws:s3:::{name.bucket}/{name.key.decode()}",
+        owner_id=bucket.owner_id,
+    )
+
+
+def _invalid_source(value: str) -> ApiError:
+    return argument_error(
+        _HEADER, value, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"
+    )
