@@ -25,6 +25,12 @@ class RequestBodyTimeout(RequestBodyError):
     code = "RequestTimeout"
 
 
+class RequestBodyMalformed(RequestBodyError):
+    """The framing of the body (its chunked transfer coding) is broken (S3: 400)."""
+
+    code = "InvalidRequest"
+
+
 class Request(Struct, frozen=True):
     """One HTTP request whose head was received whole and is well formed.
 

@@ -1,0 +1,105 @@
+"""The daemon's own pages, on quart-trio, and the ASGI application that hypercorn runs.
+
+`make_pages` gives `/metrics`, `/health/live` and `/health/ready`; other parts of the daemon add
+their blueprints under the configured prefixes. `PortApp` decides for each request that hypercorn
+parsed whether it is for these pages or for S3, by the same rule as the HTTP/1.1 front.
+
+A connection that speaks HTTP/1.1 is handed to hypercorn for one request: PortApp adds
+`Connection: close` to the response. So every HTTP/1.1 head on this port is first read by our own
+strict parser, and h11, which is lenient about framing, never finds a second request behind a
+first (request smuggling). A WebSocket has no second request, and HTTP/2 has no such ambiguity.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from msgspec import Struct
+from quart import Response, jsonify
+from quart_trio import QuartTrio
+
+from rs3gwd.gateway.asgi_s3 import AsgiReceive, AsgiScope, AsgiSend
+from rs3gwd.gateway.reserved_paths import ReservedPaths
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The Prometheus text format."""
+
+AsgiApp = Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]
+
+
+class Readiness(Struct, frozen=True):
+    """Whether this node should get requests; `checks` names each part and what it says."""
+
+    ready: bool
+    checks: dict[str, str] = {}
+
+
+def make_pages(
+    *, render_metrics: Callable[[], bytes], readiness: Callable[[], Readiness]
+) -> QuartTrio:
+    """The quart-trio application of the reserved paths; both callables must not block."""
+    app = QuartTrio("rs3gwd")
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(render_metrics(), content_type=METRICS_TYPE)
+
+    @app.get("/health/live")
+    async def live() -> Response:
+        return jsonify(status="live")
+
+    @app.get("/health/ready")
+    async def ready() -> tuple[Response, int]:
+        state = readiness()
+        body = jsonify(status="ready" if state.ready else "not ready", checks=state.checks)
+        return body, 200 if state.ready else 503
+
+    @app.errorhandler(404)
+    async def not_found(_error: Exception) -> tuple[Response, int]:
+        return jsonify(error="not found"), 404
+
+    @app.errorhandler(405)
+    async def not_allowed(_error: Exception) -> tuple[Response, int]:
+        return jsonify(error="method not allowed"), 405
+
+    return app
+
+
+class PortApp:
+    """All that hypercorn serves on the port: `pages` for reserved paths, `s3` for the rest."""
+
+    def __init__(self, *, pages: AsgiApp, s3: AsgiApp, reserved_paths: ReservedPaths) -> None:
+        self._pages = pages
+        self._s3 = s3
+        self._reserved_paths = reserved_paths
+
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        """One request, WebSocket or lifespan."""
+        if scope["type"] != "http":
+            await self._pages(scope, receive, send)
+        elif not scope["http_version"].startswith("1"):
+            await (self._pages if self._is_reserved(scope) else self._s3)(scope, receive, send)
+        else:
+            await self._pages(scope, receive, _closing(send))
+
+    def _is_reserved(self, scope: AsgiScope) -> bool:
+        authorization = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+        return self._reserved_paths.takes(
+            scope["raw_path"].decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            authorization.decode("latin-1"),
+        )
+
+
+def _closing(send: AsgiSend) -> AsgiSend:
+    async def send_closing(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            fields = [
+                field for field in message.get("headers", ()) if field[0].lower() != b"connection"
+            ]
+            message = {**message, "headers": [*fields, (b"connection", b"close")]}
+        await send(message)
+
+    return send_closing

@@ -1,0 +1,234 @@
+"""The network front of the data port: one port, two HTTP stacks, and the end of both.
+
+Picture: a doorman. He lets people in up to a number, tells those beyond it that it is full, looks
+at his watch twice a second for those who stand about, and at closing time lets nobody in, sends
+away who has not ordered, and waits for the others for as long as he was told to.
+
+    accept -> (TLS) -> Connection (our HTTP/1.1) -> ends, or is handed on to Hypercorn with its
+    bytes: an HTTP/2 preface, a WebSocket upgrade, a reserved path
+
+Invariants: an exception of one connection never ends another; every wait for a client is ended by
+the sweep; after `drain` no task, socket or listener of this gateway is left.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+import trio
+
+from rs3gwd.base.ports import Clock, Random
+from rs3gwd.gateway.asgi_app import AsgiApp, PortApp
+from rs3gwd.gateway.asgi_s3 import S3App
+from rs3gwd.gateway.connection import Connection
+from rs3gwd.gateway.errors import HttpRefusal
+from rs3gwd.gateway.front import Front, Handler, Observer, Statistics
+from rs3gwd.gateway.handover import Hypercorn
+from rs3gwd.gateway.limits import Limits
+from rs3gwd.gateway.link import Link
+from rs3gwd.gateway.listener import ListenAddress, Listener, open_listeners
+from rs3gwd.gateway.reserved_paths import ReservedPaths
+from rs3gwd.gateway.transport import SocketTransport, StreamTransport, Transport
+
+
+class Gateway:
+    """The front of one process.
+
+    `handler` is the S3 surface; it is called for one request of a connection at a time, from the
+    task that reads that connection, and may be called again before it returned for others.
+    `pages` is the ASGI application of the reserved paths. `tls_context` must be given when an
+    address is `secure`; its ALPN is set to http/1.1 alone. `host_id` goes out as `x-amz-id-2`.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        pages: AsgiApp,
+        addresses: Sequence[ListenAddress],
+        observer: Observer,
+        clock: Clock,
+        random: Random,
+        host_id: str,
+        limits: Limits | None = None,
+        reserved_paths: ReservedPaths | None = None,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if tls_context is None and any(address.secure for address in addresses):
+            raise ValueError("a secure address needs a TLS context")
+        if tls_context is not None:
+            tls_context.set_alpn_protocols(["http/1.1"])
+        self._limits = limits or Limits()
+        self._front = Front(
+            handler=handler,
+            limits=self._limits,
+            reserved_paths=reserved_paths or ReservedPaths(),
+            observer=observer,
+            clock=clock,
+            random=random,
+            host_id=host_id,
+        )
+        self._hypercorn = Hypercorn(
+            PortApp(pages=pages, s3=S3App(self._front), reserved_paths=self._front.reserved_paths),
+            self._limits,
+        )
+        self._wanted = tuple(addresses)
+        self._tls_context = tls_context
+        self._listeners: list[Listener] = []
+        self._links: set[Link] = set()
+        self._refusals = 0
+        self._nursery: trio.Nursery | None = None
+        self._empty = trio.Event()
+        self._ended = trio.Event()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The (host, port) pairs bound, in the order of the configured ones."""
+        return [listener.address for listener in self._listeners]
+
+    def statistics(self) -> Statistics:
+        """The state of the front at this moment."""
+        return self._front.statistics()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listens and serves until `drain` is done or it is cancelled.
+
+        Started once all addresses are bound and accept. Raises OSError when one cannot be bound.
+        """
+        try:
+            for address in self._wanted:
+                self._listeners += await open_listeners(address)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._hypercorn.run_lifespan)
+                nursery.start_soon(self._sweep)
+                self._nursery = nursery
+                for listener in self._listeners:
+                    nursery.start_soon(listener.accept, self._taker(listener))
+                task_status.started()
+        finally:
+            self._nursery = None
+            for listener in self._listeners:
+                listener.close()
+            self._ended.set()
+
+    async def drain(self, grace_seconds: float) -> int:
+        """Stops: takes no new connection, closes idle ones at once, lets each request whose head
+        was received end within `grace_seconds` (its response says `Connection: close`) and cuts
+        what is left then. Returns how many connections were cut; `serve` has returned by then.
+        """
+        nursery = self._nursery
+        if nursery is None:
+            return 0
+        for listener in self._listeners:
+            listener.stop(self._taker(listener))
+        self._front.draining = True
+        await self._hypercorn.terminate()
+        for link in list(self._links):
+            link.interrupt_idle()
+        if self._front.connections:
+            with trio.move_on_after(grace_seconds):
+                await self._empty.wait()
+        cut = self._front.connections
+        await self._hypercorn.finish()
+        nursery.cancel_scope.cancel()
+        await self._ended.wait()
+        return cut
+
+    async def serve_stream(self, stream: trio.abc.Stream, *, peer: str, secure: bool) -> None:
+        """Serves one client over any trio stream, and closes it; `serve` must be running."""
+        await self._serve_client(StreamTransport(stream, secure=secure), peer)
+
+    def _taker(self, listener: Listener) -> Callable[[socket.socket, str], None]:
+        """What to do with each connection that this listener accepts."""
+        nursery = self._nursery
+        assert nursery is not None
+
+        def take(connected: socket.socket, peer: str) -> None:
+            if listener.secure:
+                nursery.start_soon(self._serve_tls, connected, peer)
+            else:
+                nursery.start_soon(self._serve_client, SocketTransport(connected), peer)
+
+        return take
+
+    async def _serve_tls(self, connected: socket.socket, peer: str) -> None:
+        """The handshake, within its time, and then the client."""
+        assert self._tls_context is not None
+        plain = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+        if self._front.connections >= self._limits.connections_max:
+            # Telling it would take a handshake, which is what an overloaded node cannot give.
+            self._front.connections_refused_total += 1
+            await trio.aclose_forcefully(plain)
+            return
+        stream = trio.SSLStream(plain, self._tls_context, server_side=True, https_compatible=True)
+        self._front.connections += 1
+        done = False
+        try:
+            with trio.move_on_after(self._limits.handshake_seconds):
+                await stream.do_handshake()
+                done = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            done = False
+        finally:
+            self._leave()
+            if not done:
+                await trio.aclose_forcefully(stream)
+        if done:
+            await self._serve_client(StreamTransport(stream, secure=True), peer)
+
+    async def _serve_client(self, transport: Transport, peer: str) -> None:
+        """One connection, counted, to its end."""
+        front = self._front
+        if front.connections >= self._limits.connections_max:
+            await self._turn_away(transport, peer)
+            return
+        front.connections += 1
+        front.connections_total += 1
+        connection = Connection(transport, front, peer=peer)
+        self._links.add(connection.link)
+        try:
+            handover = await connection.serve()
+            if handover is not None:
+                front.connections_handed_over_total += 1
+                await self._hypercorn.serve(
+                    transport.detach(), handover.received, secure=transport.secure
+                )
+        # The outermost layer: a defect must cost one connection, not the node; it is reported.
+        except Exception as error:  # noqa: BLE001
+            front.failures_total += 1
+            front.observer.on_failure(None, error)
+        finally:
+            self._links.discard(connection.link)
+            await transport.close()
+            self._leave()
+
+    async def _turn_away(self, transport: Transport, peer: str) -> None:
+        """Tells a client beyond the bound to come back later; without a word when there are
+        too many of those, too."""
+        front = self._front
+        front.connections_refused_total += 1
+        if self._refusals >= self._limits.refusals_max:
+            await transport.close()
+            return
+        self._refusals += 1
+        connection = Connection(transport, front, peer=peer)
+        self._links.add(connection.link)
+        try:
+            await connection.refuse(HttpRefusal(503, "SlowDown", ""))
+        finally:
+            self._refusals -= 1
+            self._links.discard(connection.link)
+            await transport.close()
+
+    def _leave(self) -> None:
+        self._front.connections -= 1
+        if self._front.draining and not self._front.connections:
+            self._empty.set()
+
+    async def _sweep(self) -> None:
+        """Ends the waits that are over their time."""
+        while True:
+            await trio.sleep(self._limits.sweep_seconds)
+            now = self._front.clock.monotonic()
+            for link in self._links:
+                link.sweep(now)

@@ -1,0 +1,123 @@
+"""The body of one HTTP/1.1 request, pulled from its connection by the handler.
+
+`Expect: 100-continue` is answered on the first `receive` that finds nothing: the handler makes
+that call after it has authenticated and authorised the request, so a client whose request is
+refused never sends its body, and one whose request is good does not wait a second for nothing
+(RFC 9110 section 10.1.1; botocore waits one second).
+"""
+
+from rs3gwd.base.http import RequestBodyError, RequestBodyTimeout
+from rs3gwd.gateway.errors import Interrupted, PeerGone
+from rs3gwd.gateway.front import Front
+from rs3gwd.gateway.http1_parser import Http1Parser
+from rs3gwd.gateway.link import Link
+from rs3gwd.gateway.response_head import CONTINUE
+
+
+class NoBody:
+    """The body of a request without one."""
+
+    received_bytes = 0
+
+    async def receive(self) -> bytes:
+        """Empty at once."""
+        return b""
+
+
+class RequestBody:
+    """A `BodyStream` over one connection. After an error every further call raises it again.
+
+    `received_bytes` counts what the handler got, `awaits_continue` is true while the client waits
+    for `100 Continue`, `finished` once the end was seen.
+    """
+
+    __slots__ = (
+        "_error",
+        "_front",
+        "_held_bytes",
+        "_link",
+        "_parser",
+        "_patience",
+        "awaits_continue",
+        "finished",
+        "received_bytes",
+    )
+
+    def __init__(
+        self, parser: Http1Parser, link: Link, front: Front, *, awaits_continue: bool
+    ) -> None:
+        self._parser = parser
+        self._link = link
+        self._front = front
+        self._patience = link.new_patience()
+        self._held_bytes = 0
+        self._error: RequestBodyError | None = None
+        self.awaits_continue = awaits_continue
+        self.finished = False
+        self.received_bytes = 0
+
+    def can_skip_rest(self) -> bool:
+        """Whether the connection can outlive a handler that reads no further: not when the body
+        is broken, not begun because the client awaits `100 Continue`, or known to be too long."""
+        left = self._parser.body_left
+        return (
+            self._error is None
+            and not (self.awaits_continue and not self.finished)
+            and (left is None or left <= self._front.limits.unread_body_bytes_max)
+        )
+
+    async def receive(self) -> bytes:
+        """The next bytes, empty at the end. Raises RequestBodyError."""
+        if self._error is not None:
+            raise self._error
+        try:
+            while (data := self._parser.next_body()) is None:
+                self._parser.feed(await self._receive_more())
+        except RequestBodyError as error:
+            self._error = error
+            raise
+        self._hold(len(data))
+        self.received_bytes += len(data)
+        self.finished = not data
+        return data
+
+    async def skip_rest(self) -> bool:
+        """Throws away what the handler did not read; False when that is too much, too slow or
+        broken, so that the connection must close."""
+        received_bytes = self.received_bytes
+        limit_bytes = received_bytes + self._front.limits.unread_body_bytes_max
+        try:
+            while await self.receive():
+                if self.received_bytes > limit_bytes:
+                    return False
+        except RequestBodyError:
+            return False
+        finally:
+            self.received_bytes = received_bytes
+            self.release()
+        return True
+
+    def release(self) -> None:
+        """The block given out last is no longer in use."""
+        self._hold(0)
+
+    def _hold(self, held_bytes: int) -> None:
+        self._front.buffered_bytes += held_bytes - self._held_bytes
+        self._held_bytes = held_bytes
+
+    async def _receive_more(self) -> bytes:
+        self._hold(0)
+        try:
+            if self.awaits_continue:
+                self.awaits_continue = False
+                if not self._parser.buffered_bytes:
+                    await self._link.send(CONTINUE, b"")
+            data = await self._link.receive_body(self._patience)
+        except Interrupted as error:
+            self._front.timeouts_total += 1
+            raise RequestBodyTimeout("the client sends its body too slowly") from error
+        except PeerGone as error:
+            raise RequestBodyError("the client closed the connection") from error
+        if not data:
+            raise RequestBodyError("the client ended before its body did")
+        return data
