@@ -23,6 +23,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rs3gwd.base.http import Response
+from rs3gwd.s3.attributes import get_object_attributes
 from rs3gwd.s3.bucket_tagging import (
     delete_bucket_tagging,
     get_bucket_tagging,
@@ -37,9 +38,16 @@ from rs3gwd.s3.buckets import (
     list_buckets,
 )
 from rs3gwd.s3.call import Call
+from rs3gwd.s3.delete import delete_object, delete_objects
 from rs3gwd.s3.list_uploads import list_multipart_uploads
 from rs3gwd.s3.list_versions import list_object_versions
 from rs3gwd.s3.listing import list_objects, list_objects_v2
+from rs3gwd.s3.object_tagging import (
+    delete_object_tagging,
+    get_object_tagging,
+    put_object_tagging,
+)
+from rs3gwd.s3.objects import get_object, head_object, put_object
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -137,7 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:ListBucketMultipartUploads",
         list_multipart_uploads,
     ),
-    _row("DeleteObjects", "POST /Bucket?delete", "s3:DeleteObject"),
+    _row("DeleteObjects", "POST /Bucket?delete", "s3:DeleteObject", delete_objects),
     # The configuration of a bucket.
     _row(
         "GetBucketVersioning",
@@ -366,20 +374,34 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutBucketPublicAccessBlock",
     ),
     # Objects.
-    _row("GetObject", "GET /Bucket/Key", "s3:GetObject", version_action="s3:GetObjectVersion"),
-    _row("HeadObject", "HEAD /Bucket/Key", "s3:GetObject", version_action="s3:GetObjectVersion"),
-    _row("PutObject", "PUT /Bucket/Key", "s3:PutObject"),
+    _row(
+        "GetObject",
+        "GET /Bucket/Key",
+        "s3:GetObject",
+        get_object,
+        version_action="s3:GetObjectVersion",
+    ),
+    _row(
+        "HeadObject",
+        "HEAD /Bucket/Key",
+        "s3:GetObject",
+        head_object,
+        version_action="s3:GetObjectVersion",
+    ),
+    _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object),
     _row("CopyObject", "PUT /Bucket/Key", "s3:PutObject", header="x-amz-copy-source"),
     _row(
         "DeleteObject",
         "DELETE /Bucket/Key",
         "s3:DeleteObject",
+        delete_object,
         version_action="s3:DeleteObjectVersion",
     ),
     _row(
         "GetObjectAttributes",
         "GET /Bucket/Key?attributes",
         "s3:GetObject",
+        get_object_attributes,
         version_action="s3:GetObjectVersion",
     ),
     _row("RenameObject", "PUT /Bucket/Key?renameObject", "s3express:RenameObject"),
@@ -387,18 +409,21 @@ OPERATIONS: tuple[Operation, ...] = (
         "GetObjectTagging",
         "GET /Bucket/Key?tagging",
         "s3:GetObjectTagging",
+        get_object_tagging,
         version_action="s3:GetObjectVersionTagging",
     ),
     _row(
         "PutObjectTagging",
         "PUT /Bucket/Key?tagging",
         "s3:PutObjectTagging",
+        put_object_tagging,
         version_action="s3:PutObjectVersionTagging",
     ),
     _row(
         "DeleteObjectTagging",
         "DELETE /Bucket/Key?tagging",
         "s3:DeleteObjectTagging",
+        delete_object_tagging,
         version_action="s3:DeleteObjectVersionTagging",
     ),
     _row(

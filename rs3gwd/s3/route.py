@@ -107,6 +107,9 @@ class Router:
         """The row for a request at a level."""
         method = request.method
         name = self._sub_resource(query) if query else ""
+        if not name and "partNumber" in query and method == "PUT":
+            # A part of nothing must not become a whole object.
+            raise _missing_argument("uploadId")
         for row in self._rows.get((level, method, name), ()):
             if _fits(row, request, query):
                 return row

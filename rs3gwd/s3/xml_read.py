@@ -28,6 +28,9 @@ CONFIGURATION_BYTES_MAX = 64 * 1024
 """Bytes of a bucket's configuration document. 50 tags of the longest kind are under 60 kB."""
 
 
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
 class Element:
     """One element: its local name, its own text and its children, in document order."""
 
@@ -66,6 +69,8 @@ def parse_xml(body: bytes, *roots: str) -> Element:
 
     Raises ApiError MalformedXML.
     """
+    if body.startswith(_UTF_16_MARKS):
+        raise malformed()
     parser = pyexpat.ParserCreate("UTF-8", "}")
     # Without it a text of many lines arrives as many pieces.
     parser.buffer_text = True
@@ -98,6 +103,8 @@ class _Tree:
     def __init__(self) -> None:
         self.root = Element("")
         self._open = [self.root]
+        # Text arrives in pieces of 8 KiB: joined once, or a long one would cost its square.
+        self._texts: list[list[str]] = [[]]
         self._count = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -107,12 +114,13 @@ class _Tree:
         element = Element(name.rpartition("}")[2])
         self._open[-1].children.append(element)
         self._open.append(element)
+        self._texts.append([])
 
     def end(self, name: str) -> None:
-        self._open.pop()
+        self._open.pop().text = "".join(self._texts.pop())
 
     def characters(self, text: str) -> None:
-        self._open[-1].text += text
+        self._texts[-1].append(text)
 
 
 def _check_declaration(version: str, encoding: str | None, standalone: int) -> None:
