@@ -1,0 +1,63 @@
+"""The documentation is complete, its links lead somewhere, and it names what exists."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+METRIC = re.compile(r"rs3gw_[a-z0-9_]*[a-z0-9]")
+
+
+def pages() -> list[Path]:
+    """Every page for readers."""
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def links_of(page: Path) -> Iterator[Path]:
+    """The files that a page links to."""
+    for target in LINK.findall(page.read_text()):
+        if "://" not in target:
+            yield (page.parent / target).resolve()
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(page: Path) -> None:
+    """No page links to what is not in the tree."""
+    assert [str(target) for target in links_of(page) if not target.exists()] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Every page is linked from docs/README.md, a decision from the index of decisions."""
+    indexed = {DOCS / "README.md", *links_of(DOCS / "README.md")}
+    decisions = DOCS / "decisions" / "README.md"
+    indexed |= set(links_of(decisions))
+    missing = [page for page in DOCS.rglob("*.md") if page not in indexed]
+    assert [page.relative_to(ROOT).as_posix() for page in missing] == []
+
+
+def test_every_metric_is_documented() -> None:
+    """A metric's name that stands in the code stands on the page, and the other way round."""
+    in_code = set()
+    for path in (ROOT / "rs3gwd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                name = node.value
+                if METRIC.fullmatch(name):
+                    in_code.add(name)
+    on_page = set(METRIC.findall((DOCS / "operate" / "metrics.md").read_text()))
+    families = {name.removesuffix("_total") for name in on_page}
+    assert {name.removesuffix("_total") for name in in_code} - families == set()
+    assert families - {name.removesuffix("_total") for name in in_code} == set()
+
+
+def test_every_command_of_dev_is_documented() -> None:
+    """Each of dev.py's commands is in the table of those who work on it."""
+    page = (DOCS / "extend" / "working.md").read_text()
+    commands = re.findall(r'^    "(\w+)": run_', (ROOT / "tools" / "dev.py").read_text(), re.M)
+    assert len(commands) == 5
+    assert all(f"tools/dev.py {command}" in page for command in commands)
