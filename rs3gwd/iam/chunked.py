@@ -156,9 +156,9 @@ class AwsChunkedDecoder:
         if self._state is _State.TRAILER and self._trailer_signature is not None:
             # The proof is complete; AWS's own example lacks the empty line behind it.
             self._end_trailer()
-        if self._state is not _State.DONE:
+        if self._state is not _State.DONE or self._line:
             self._state = _State.FAILED
-            raise _malformed("it ends too early")
+            raise _malformed("it ends inside a chunk or line")
         return self._trailers
 
     def _consume(self, data: bytes) -> list[bytes]:

@@ -33,7 +33,7 @@ class ChunkDecoder(Protocol):
     def finish(self) -> dict[str, str]:
         """The network body is at its end: the verified trailers, by lower-case name.
 
-        Raises ApiError (IncompleteBody when truncated, SignatureDoesNotMatch, MalformedTrailerError).
+        Raises ApiError: IncompleteBody when truncated, MalformedTrailerError.
         """
         ...
 

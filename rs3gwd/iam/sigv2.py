@@ -178,7 +178,8 @@ def _read_parameters(query: QueryPairs) -> dict[str, str]:
 def _refuse_ambiguous(name: str, value: str) -> None:
     """Values are signed decoded, so one that holds a separator could pass for two of them.
 
-    An `&` in a file name is fine; one before the name of a signed parameter, or a line break, is not.
+    An `&` in a file name is fine; one before the name of a signed parameter is not, nor is a line
+    break anywhere.
     """
     if not value.isprintable() and any(character < " " for character in value):
         raise ApiError(
