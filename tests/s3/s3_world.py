@@ -1,0 +1,191 @@
+"""The S3 surface on the reference store, with two accounts and requests signed by botocore.
+
+No network and no disk: a request goes straight into `S3Service`. Signatures come from botocore,
+so that a mistake of our own signing would not be repeated here.
+"""
+
+import time
+from datetime import UTC, datetime
+from xml.etree import ElementTree
+
+import msgspec
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from rs3gwd.base.http import Request, Response, StreamedBody
+from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.s3.call import Services
+from rs3gwd.s3.service import S3Service
+from rs3gwd.testing.bytes_body import BytesBody
+from rs3gwd.testing.clock import ManualClock
+from rs3gwd.testing.memory_store import MemoryStore
+from rs3gwd.testing.random import SeededRandom
+from rs3gwd.testing.threads import InlineThreads
+
+HOST = "127.0.0.1:9000"
+ALICE = AccountRecord(
+    canonical_id="a" * 64, display_name="alice", email="alice@example.org", created_ms=0
+)
+BOB = AccountRecord(
+    canonical_id="b" * 64, display_name="bob & co", email="bob@example.org", created_ms=0
+)
+_SECRET = "a secret of forty characters for the test"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response with its body read to the end; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    response: Response
+
+    @property
+    def code(self) -> str:
+        """The error code, from the document where there is one."""
+        if not self.body or self.status < 300:
+            return self.response.error_code
+        return self.text("Code")
+
+    @property
+    def xml(self) -> ElementTree.Element:
+        """The document without its namespace."""
+        root = ElementTree.fromstring(self.body)
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        return root
+
+    def text(self, path: str) -> str:
+        """The text of the first element at `path`; empty where there is none."""
+        return self.xml.findtext(path) or ""
+
+    def texts(self, path: str) -> list[str]:
+        """The texts of all elements at `path`."""
+        return [element.text or "" for element in self.xml.findall(path)]
+
+
+class S3World:
+    """A store with alice and bob; calls are signed as alice unless they say otherwise."""
+
+    def __init__(self, *, region: str = "us-east-1", domains: tuple[str, ...] = ()) -> None:
+        self.region = region
+        self.store = MemoryStore()
+        # botocore signs with the time of day.
+        self.clock = ManualClock(int(time.time()) * 1000)
+        for account in (ALICE, BOB):
+            self.store.directory.add_account(account)
+            self.store.directory.add_access_key(
+                AccessKeyRecord(
+                    access_key_id=self.key_id(account),
+                    secret=_SECRET,
+                    canonical_id=account.canonical_id,
+                    created_ms=0,
+                )
+            )
+        self.service = S3Service(
+            Services(
+                store=self.store,
+                directory=self.store.directory,
+                clock=self.clock,
+                random=SeededRandom(1),
+                threads=InlineThreads(),
+                region=region,
+                virtual_host_domains=domains,
+            )
+        )
+
+    @staticmethod
+    def key_id(account: AccountRecord) -> str:
+        """The account's access key id."""
+        return f"AKIATEST{account.canonical_id[:12].upper()}"
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        by: AccountRecord | None = ALICE,
+        host: str = HOST,
+    ) -> Answer:
+        """Signs (not for `by` None) and sends."""
+        request = self.request(method, target, body=body, headers=headers, by=by, host=host)
+        return await self.send(request)
+
+    async def send(self, request: Request) -> Answer:
+        """What the service answers, its body read whole."""
+        response = await self.service.handle(request)
+        body = b""
+        if isinstance(response.body, StreamedBody):
+            async with response.body.source as reader:
+                while piece := await reader.read():
+                    body += piece
+        else:
+            body = response.body
+        headers = {name.lower(): value for name, value in response.headers}
+        return Answer(response.status, headers, body, response)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        by: AccountRecord | None = ALICE,
+        host: str = HOST,
+    ) -> Request:
+        """A request as the front makes it, signed in its header."""
+        signed = {"host": host, **(headers or {})}
+        if by is not None:
+            signed = self._sign(method, target, signed, body, by)
+        if body or method in ("PUT", "POST"):
+            signed.setdefault("content-length", str(len(body)))
+        return make_request(method, target, signed, body)
+
+    def presigned(self, method: str, target: str, *, expires_s: int = 600) -> Request:
+        """A request signed in its query, as alice."""
+        aws_request = AWSRequest(method=method, url=f"http://{HOST}{target}", headers={})
+        S3SigV4QueryAuth(self._credentials(ALICE), "s3", self.region, expires=expires_s).add_auth(
+            aws_request
+        )
+        return make_request(
+            method, aws_request.url.removeprefix(f"http://{HOST}"), {"host": HOST}, b""
+        )
+
+    def _sign(
+        self, method: str, target: str, headers: dict[str, str], body: bytes, by: AccountRecord
+    ) -> dict[str, str]:
+        aws_request = AWSRequest(
+            method=method, url=f"http://{headers['host']}{target}", headers=headers, data=body
+        )
+        S3SigV4Auth(self._credentials(by), "s3", self.region).add_auth(aws_request)
+        return {name.lower(): value for name, value in aws_request.headers.items()}
+
+    def _credentials(self, account: AccountRecord) -> Credentials:
+        return Credentials(self.key_id(account), _SECRET)
+
+
+def make_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request:
+    """A Request with exactly these headers, whose names are lower case."""
+    path, _, query = target.partition("?")
+    return Request(
+        method=method,
+        raw_path=path,
+        raw_query=query,
+        headers=headers,
+        repeated_headers=frozenset(),
+        host=headers["host"],
+        content_length=len(body),
+        body=BytesBody(body),
+        peer="127.0.0.1",
+        secure=False,
+        request_id="0123456789ABCDEF",
+    )
+
+
+def iso_of(time_ms: int) -> str:
+    """The time as S3's XML has it."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
