@@ -10,11 +10,12 @@ strict parser, and h11, which is lenient about framing, never finds a second req
 first (request smuggling). A WebSocket has no second request, and HTTP/2 has no such ambiguity.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from msgspec import Struct
-from quart import Response, jsonify
+from quart import Response, abort, jsonify, request
 from quart_trio import QuartTrio
 
 from rs3gwd.gateway.asgi_s3 import AsgiReceive, AsgiScope, AsgiSend
@@ -34,13 +35,24 @@ class Readiness(Struct, frozen=True):
 
 
 def make_pages(
-    *, render_metrics: Callable[[], bytes], readiness: Callable[[], Readiness]
+    *,
+    render_metrics: Callable[[], bytes],
+    metrics_token: str | None,
+    readiness: Callable[[], Readiness],
 ) -> QuartTrio:
-    """The quart-trio application of the reserved paths; both callables must not block."""
+    """The quart-trio application of the reserved paths; both callables must not block.
+
+    `/metrics` asks for `Authorization: Bearer <metrics_token>` (RFC 6750), since it tells what a
+    node holds and who is busy; with None there is no such page.
+    """
     app = QuartTrio("rs3gwd")
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        if metrics_token is None:
+            abort(404)
+        if not _bears(request.headers.get("Authorization", ""), metrics_token):
+            return Response("", 401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
         return Response(render_metrics(), content_type=METRICS_TYPE)
 
     @app.get("/health/live")
@@ -91,6 +103,12 @@ class PortApp:
             scope["query_string"].decode("latin-1"),
             authorization.decode("latin-1"),
         )
+
+
+def _bears(authorization: str, token: str) -> bool:
+    scheme, _, given = authorization.partition(" ")
+    matches = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token.encode())
+    return scheme.lower() == "bearer" and matches
 
 
 def _closing(send: AsgiSend) -> AsgiSend:

@@ -93,7 +93,7 @@ async def create_bucket(call: Call) -> Response:
             owner_id=call.decision.principal.canonical_id,
             now_ms=call.services.clock.now_ms(),
             region=call.services.region,
-            durability=durability or Durability.STRICT,
+            durability=durability or call.services.durability_default,
             tags=tags or None,
         )
     )

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
-from rs3gwd.base.records import BucketRecord
+from rs3gwd.base.records import BucketRecord, Durability
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
 
@@ -20,6 +20,7 @@ class Services(Struct, frozen=True):
     region: str
     virtual_host_domains: tuple[str, ...] = ()
     presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    durability_default: Durability = Durability.STRICT
 
 
 class Call(Struct, frozen=True):

@@ -116,6 +116,20 @@ class NodeProcess:
         """SIGKILL: the process is gone between two instructions."""
         self._end(signal.SIGKILL)
 
+    def end_if_running(self) -> None:
+        """SIGTERM, unless the daemon was stopped or killed before."""
+        if self._process is not None:
+            self.stop()
+
+    def wait_exit(self) -> int:
+        """The exit status of a daemon that ends by itself."""
+        assert self._process is not None, "the node is not running"
+        try:
+            return self._process.wait(timeout=START_SECONDS_MAX)
+        finally:
+            self._process.kill()
+            self._process = None
+
     def tail(self, lines: int = 40) -> str:
         """The end of the node's log."""
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
@@ -131,8 +145,7 @@ class NodeProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            self.stop()
+        self.end_if_running()
 
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None, "the node is not running"

@@ -1,0 +1,115 @@
+"""The figures that the parts keep, as metrics and as `rs3gwctl status` shows them."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
+from rs3gwd.engine.engine import Engine
+from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.observe.metrics import MetricKind, Metrics
+
+_ENGINE_COUNTERS = {
+    "commands": "Metadata commands committed",
+    "batches": "Group commits",
+    "syncs": "Syncs of segment files by group commits",
+    "small_bodies": "Bodies appended by group commits",
+    "segments_compacted": "Segments rewritten or dropped by compaction",
+}
+
+_ENGINE_GAUGES = {
+    "queue_count": "Writes that wait for the next group commit",
+    "batch_max": "Entries of the largest group commit since the start",
+    "lanes_busy": "Large bodies being received",
+    "stage_memory_bytes": "Memory held by bodies being received",
+    "unsynced_blobs": "Blobs of relaxed and ephemeral buckets not synced yet",
+    "segments_missing": "Segments that the index names and the disk lacks",
+    "live_bytes": "Bytes in segments that belong to an object or part",
+    "dead_bytes": "Bytes in segments that compaction can take back",
+    "free_bytes": "Bytes free on the file system of the data",
+    "metadata_bytes": "Bytes of metadata pages in use",
+    "versions_lost_at_start": "Relaxed or ephemeral versions that a power cut took",
+}
+
+_FRONT_COUNTERS = {
+    "connections_total": "Connections accepted",
+    "connections_refused_total": "Connections beyond the bound",
+    "connections_handed_over_total": "Connections handed to the second HTTP stack",
+    "requests_refused_total": "Requests answered SlowDown before they were looked at",
+    "heads_refused_total": "Request heads refused as malformed or too large",
+    "timeouts_total": "Connections cut because a client was too slow",
+    "failures_total": "Requests that failed by a defect or a broken disk",
+}
+
+_FRONT_GAUGES = {
+    "connections": "Connections open",
+    "requests_in_flight": "Requests being worked on",
+    "buffered_bytes": "Bytes that the front holds in memory",
+}
+
+
+def register_metrics(
+    metrics: Metrics,
+    engine: Engine,
+    gateway: Gateway,
+    engine_watcher: EngineWatcher,
+    request_watcher: RequestWatcher,
+) -> None:
+    """Makes every figure of engine and front part of /metrics; each is read at the scrape."""
+
+    def engine_figure(field: str) -> float:
+        value: float = getattr(engine.statistics(), field)
+        return value
+
+    def front_figure(field: str) -> float:
+        value: float = getattr(gateway.statistics(), field)
+        return value
+
+    for field, text in _ENGINE_COUNTERS.items():
+        _add(metrics, f"rs3gw_engine_{field}_total", text, MetricKind.COUNTER, engine_figure, field)
+    for field, text in _ENGINE_GAUGES.items():
+        _add(metrics, f"rs3gw_engine_{field}", text, MetricKind.GAUGE, engine_figure, field)
+    for field, text in _FRONT_COUNTERS.items():
+        _add(metrics, f"rs3gw_{field}", text, MetricKind.COUNTER, front_figure, field)
+    for field, text in _FRONT_GAUGES.items():
+        _add(metrics, f"rs3gw_{field}", text, MetricKind.GAUGE, front_figure, field)
+    metrics.add_source(
+        "rs3gw_engine_events_total",
+        "Events of the engine: damage found, disk full, segments compacted",
+        MetricKind.COUNTER,
+        lambda: dict(engine_watcher.counts),
+        label="kind",
+    )
+    metrics.add_source(
+        "rs3gw_refusals_total",
+        "What the front refused before it was a request, by S3 error code",
+        MetricKind.COUNTER,
+        lambda: dict(request_watcher.refusals),
+        label="code",
+    )
+    metrics.add_source(
+        "rs3gw_disk_failed",
+        "1 when the disk is out of use for writes until the daemon is started anew",
+        MetricKind.GAUGE,
+        lambda: float(engine.statistics().disk_failed is not None),
+    )
+
+
+def node_figures(engine: Engine, gateway: Gateway) -> dict[str, int | float | str]:
+    """What `rs3gwctl status` shows of a running node."""
+    figures: dict[str, int | float | str] = {"state": "running"}
+    for statistics in (gateway.statistics(), engine.statistics()):
+        for name, value in msgspec.structs.asdict(statistics).items():
+            figures[name] = "" if value is None else value
+    return figures
+
+
+def _add(
+    metrics: Metrics,
+    name: str,
+    text: str,
+    kind: MetricKind,
+    read: Callable[[str], float],
+    field: str,
+) -> None:
+    metrics.add_source(name, text, kind, lambda: read(field))
