@@ -1,7 +1,7 @@
 """Continuation tokens: opaque to the client, a name to continue behind for us.
 
-A token is URL-safe base64 of `kind (1 byte) | CRC-32 (4 bytes, big-endian) | name`. It is no
-secret and gives no access: the checksum is there so that an altered, cut or foreign token is
+A token is URL-safe base64, unpadded, of `kind (1 byte) | CRC-32 (4 bytes, big-endian) | name`. It
+is no secret and gives no access: the checksum is there so that an altered, cut or foreign token is
 refused (InvalidArgument, as in AWS) and does not quietly list something else. Pure.
 """
 
@@ -17,7 +17,7 @@ from rs3gwd.base.limits import KEY_BYTES_MAX
 TOKEN_CHARACTERS_MAX = 2048
 """A key of 1,024 bytes makes a token of 1,372 characters."""
 
-_ALPHABET = re.compile(r"[A-Za-z0-9_-]+={0,2}", re.ASCII)
+_ALPHABET = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class TokenKind(IntEnum):
@@ -30,7 +30,8 @@ class TokenKind(IntEnum):
 def make_token(kind: TokenKind, after: bytes) -> str:
     """The token that continues a listing behind the name `after`."""
     checksum = zlib.crc32(after, kind)
-    return base64.urlsafe_b64encode(bytes([kind]) + checksum.to_bytes(4, "big") + after).decode()
+    raw = bytes([kind]) + checksum.to_bytes(4, "big") + after
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def read_token(kind: TokenKind, token: str) -> bytes:
@@ -49,7 +50,7 @@ def _open_token(kind: TokenKind, token: str) -> bytes | None:
     if len(token) > TOKEN_CHARACTERS_MAX or not _ALPHABET.fullmatch(token):
         return None
     try:
-        raw = base64.urlsafe_b64decode(token)
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except binascii.Error:
         return None
     after = raw[5:]

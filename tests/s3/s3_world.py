@@ -6,6 +6,7 @@ so that a mistake of our own signing would not be repeated here.
 
 import time
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
 import msgspec
@@ -158,8 +159,14 @@ class S3World:
     def _sign(
         self, method: str, target: str, headers: dict[str, str], body: bytes, by: AccountRecord
     ) -> dict[str, str]:
+        path, _, query = target.partition("?")
         aws_request = AWSRequest(
-            method=method, url=f"http://{headers['host']}{target}", headers=headers, data=body
+            method=method,
+            url=f"http://{headers['host']}{path}",
+            headers=headers,
+            data=body,
+            # As pairs, so that botocore spells the query canonically, however the target does.
+            params=parse_qsl(query, keep_blank_values=True),
         )
         S3SigV4Auth(self._credentials(by), "s3", self.region).add_auth(aws_request)
         return {name.lower(): value for name, value in aws_request.headers.items()}
