@@ -150,6 +150,11 @@ class SpaceGuard:
         self._admitted_bytes = 0
         self._read_at = self._clock.monotonic()
 
+    def refresh_when_old(self) -> None:
+        """As `refresh`, where the figure is half as old as it may be; for threads that pass by."""
+        if self._clock.monotonic() - self._read_at > USAGE_AGE_MAX_S / 2:
+            self.refresh()
+
     def allows(self, size_bytes: int) -> bool:
         """Whether allocating `size_bytes` ahead of need would leave the reserve whole."""
         return self._free_bytes - size_bytes >= self._reserve_bytes

@@ -9,6 +9,7 @@ all appended by the commit to one lane, so that one write and one sync serve all
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from rs3gwd.base.errors import Overloaded
@@ -56,21 +57,27 @@ class LanePool:
         """The least room with which a lane is still used."""
         return min(ROOM_BYTES_MIN, self._store.segment_bytes // 16)
 
-    async def take(self) -> Segment:
-        """Checks a lane out, the fullest first. Raises Overloaded, DiskFull, DiskFailed.
+    async def take(self, *, room_bytes: int = 0) -> Segment:
+        """Checks a lane out, the fullest first that has `room_bytes`, or a new one.
 
-        The caller must `leave` it when it writes no more, and `file` it at the end.
+        Raises Overloaded, DiskFull, DiskFailed. The caller must `leave` it when it writes no more,
+        and `file` it at the end.
         """
         if self._busy >= self._lanes_max:
             raise Overloaded(f"{self._busy} large bodies are being received")
         self._busy += 1
-        if self._idle:
-            return self._idle.pop()
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._store.room(self._idle[index]) >= room_bytes:
+                return self._idle.pop(index)
         try:
             return await self._threads.run(self._store.create)
         except BaseException:
             self._busy -= 1
             raise
+
+    def take_idle(self) -> Segment | None:
+        """Takes an idle lane for good, if there is one: the small lane's, at start."""
+        return self._idle.pop() if self._idle else None
 
     def leave(self) -> None:
         """A writer is done with a lane that it took, and keeps it until `file`.
@@ -99,10 +106,6 @@ class LanePool:
         """The lanes that are to be sealed; each is given out once."""
         full, self._full = self._full, []
         return full
-
-    def put_full(self, segment: Segment) -> None:
-        """Marks a segment for sealing (also for the small lane)."""
-        self._full.append(segment)
 
 
 class SmallBody:
@@ -136,6 +139,7 @@ class SmallLane:
         self._store = store
         self._segment = segment
         self._replaced: list[Segment] = []
+        self._sealable: deque[Segment] = deque()
 
     @property
     def segment(self) -> Segment | None:
@@ -145,7 +149,7 @@ class SmallLane:
     def append(self, bodies: Sequence[SmallBody]) -> list[Extent]:
         """Writes bodies with one call per segment; gives their extents, in order.
 
-        On an error nothing has changed: call `rewind` with the batch that failed.
+        Call `end_batch` when the batch was committed or has failed.
         Raises DiskFull, DiskFailed.
         """
         extents: list[Extent] = []
@@ -172,15 +176,17 @@ class SmallLane:
         self._flush(segment, buffers, start=start, end=position)
         return extents
 
-    def rewind(self) -> None:
-        """The batch was not committed: what it appended will be written over."""
+    def end_batch(self) -> None:
+        """The batch was committed or has failed: what is not committed will be written over."""
         if self._segment is not None:
             self._segment.position = self._segment.record.committed_end
+        # Not before now: sealing cuts a segment off behind its last committed byte.
+        self._sealable.extend(self._replaced)
+        self._replaced.clear()
 
-    def take_replaced(self) -> list[Segment]:
+    def take_sealable(self) -> list[Segment]:
         """Segments that are full and have no writer any more; each is given out once."""
-        replaced, self._replaced = self._replaced, []
-        return replaced
+        return [self._sealable.popleft() for _ in range(len(self._sealable))]
 
     def _flush(
         self, segment: Segment | None, buffers: Sequence[Buffer], *, start: int, end: int

@@ -34,7 +34,6 @@ from rs3gwd.engine.workers import Job, Workers
 
 PIECE_BYTES = 1 << 20
 CACHED_PIECE_BYTES = 256 << 10
-SMALL_BODY_BYTES_MAX = BLOCK_BYTES
 CLOSE_TIMEOUT_S = 30
 
 
@@ -69,7 +68,7 @@ def _extents_of(blob_range: BlobRange) -> Iterator[ExtentRange]:
         position += extent.payload_bytes
 
 
-class _Piece(Struct, frozen=True):
+class Piece(Struct, frozen=True):
     """Whole blocks of one extent to read at once, and which of their bytes are wanted."""
 
     extent: Extent
@@ -79,7 +78,7 @@ class _Piece(Struct, frozen=True):
     take: int
 
 
-class _Loaded(Struct, frozen=True):
+class Loaded(Struct, frozen=True):
     """The bytes of a piece, checked, and the block CRCs of its extent."""
 
     data: Buffer
@@ -87,9 +86,9 @@ class _Loaded(Struct, frozen=True):
 
 
 class RangeReader:
-    """Gives out the bytes of some extent ranges in order. An async context manager.
+    """Gives out the bytes of some extent ranges in order.
 
-    The caller has pinned the segments and unpins them after the context is left.
+    The caller has pinned the segments, and unpins them after `close`.
     """
 
     def __init__(
@@ -110,12 +109,10 @@ class RangeReader:
         self._crcs: Sequence[int] | None = None
         self._open: OpenSegment | None = None
         self._open_id = -1
-        self._ahead: tuple[_Piece, Job[_Loaded]] | None = None
+        self._ahead: tuple[Piece, Job[Loaded]] | None = None
 
-    async def __aenter__(self) -> RangeReader:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
+    async def close(self) -> None:
+        """Ends the reading; waits for a piece that is being read ahead."""
         if self._ahead is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._ahead[1].wait_end()
@@ -151,14 +148,14 @@ class RangeReader:
         self._read_ahead()
         return data
 
-    def _plan(self, bytes_max: int) -> _Piece:
+    def _plan(self, bytes_max: int) -> Piece:
         """The next piece, of whole blocks."""
         current = self._ranges[self._index]
         first_block = self._position // BLOCK_BYTES
         start = first_block * BLOCK_BYTES
         end = min(-(-current.end // BLOCK_BYTES) * BLOCK_BYTES, start + bytes_max)
         end = min(end, current.extent.payload_bytes)
-        return _Piece(
+        return Piece(
             extent=current.extent,
             first_block=first_block,
             length=end - start,
@@ -166,7 +163,7 @@ class RangeReader:
             take=min(end, current.end) - self._position,
         )
 
-    def _give(self, piece: _Piece, loaded: _Loaded) -> Buffer:
+    def _give(self, piece: Piece, loaded: Loaded) -> Buffer:
         """Steps behind a piece; gives the bytes of it that are wanted."""
         self._crcs = loaded.crcs
         self._position += piece.take
@@ -188,7 +185,7 @@ class RangeReader:
             self._open_id = segment_id
         return self._open.descriptor
 
-    def _load_cached(self, descriptor: int, piece: _Piece) -> _Loaded | None:
+    def _load_cached(self, descriptor: int, piece: Piece) -> Loaded | None:
         try:
             return load_piece(descriptor, piece, self._crcs, self._disk.pread_nowait)
         except DataCorrupt as error:
@@ -215,10 +212,10 @@ class RangeReader:
 
 def load_piece(
     descriptor: int,
-    piece: _Piece,
+    piece: Piece,
     crcs: Sequence[int] | None,
     pread: Callable[[int, int, int], Buffer | None],
-) -> _Loaded | None:
+) -> Loaded | None:
     """Reads and checks a piece; None where `pread` gave None. Raises DataCorrupt."""
     extent = piece.extent
     payload_offset = extent.offset + RECORD_HEADER_BYTES
@@ -239,15 +236,15 @@ def load_piece(
     bad = verify_blocks(data, crcs[piece.first_block : last_block])
     if bad is not None:
         raise DataCorrupt(f"{_place(extent)} block {piece.first_block + bad}: wrong checksum")
-    return _Loaded(data, crcs)
+    return Loaded(data, crcs)
 
 
 def _load_waiting(
     descriptor: int,
-    piece: _Piece,
+    piece: Piece,
     crcs: Sequence[int] | None,
     pread: Callable[[int, int, int], Buffer | None],
-) -> _Loaded:
+) -> Loaded:
     loaded = load_piece(descriptor, piece, crcs, pread)
     assert loaded is not None, "pread waits for the bytes"
     return loaded

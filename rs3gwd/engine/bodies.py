@@ -1,0 +1,192 @@
+"""The bodies of versions: from a version record to the extents that hold a range of it.
+
+What it is not: it finds no version; the caller looked it up a moment ago. That moment matters: the
+version may have been replaced since, which is VersionGone and makes the caller look again; and
+compaction may have moved its bytes, which is settled here by looking the places up again.
+
+A version's bytes lie in one blob, or in one per part; the manifest of a multipart version is packed
+so that a range needs one bisection. Opening costs a row per blob that the range touches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import partial
+from types import TracebackType
+
+from awscrt.checksums import crc32c
+
+from rs3gwd.base.errors import DataCorrupt, FormatError
+from rs3gwd.base.ports import Disk, Threads
+from rs3gwd.base.records import ManifestRecord, VersionRecord
+from rs3gwd.engine.apply_state import EMPTY_BLOB_ID
+from rs3gwd.engine.blobs import check_sizes, get_blob
+from rs3gwd.engine.environment import Environment, Transaction
+from rs3gwd.engine.events import EngineEvent, EventKind, Observer
+from rs3gwd.engine.queries import get_manifest
+from rs3gwd.engine.reader import BlobRange, ExtentRange, RangeReader, split_into_extents
+from rs3gwd.engine.segment_access import SegmentAccess
+from rs3gwd.engine.segment_format import BLOCK_BYTES, RECORD_HEADER_BYTES
+from rs3gwd.engine.workers import Workers
+
+INLINE_PARTS_MAX = 32
+"""Parts of a version whose places are looked up on the event loop, about 3 us each; beyond it a
+thread does it."""
+
+LOOKUPS_MAX = 5
+"""How often a range is looked up anew because compaction moved it in between."""
+
+
+class Bodies:
+    """Opens bodies. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        disk: Disk,
+        access: SegmentAccess,
+        workers: Workers,
+        threads: Threads,
+        observer: Observer,
+    ) -> None:
+        self.environment = environment
+        self.disk = disk
+        self.access = access
+        self.workers = workers
+        self.threads = threads
+        self.observer = observer
+
+    def open(self, version: VersionRecord, start: int, end: int) -> OpenBody:
+        """The half-open range `start` to `end` of a version, as a context manager."""
+        assert 0 <= start <= end <= version.size_bytes, "the range lies in the body"
+        return OpenBody(self, version, start, end)
+
+    def read_small(self, version: VersionRecord) -> bytes | None:
+        """A body of one block that is in the page cache, verified; else None.
+
+        Raises VersionGone, DataCorrupt.
+        """
+        blob = version.blob
+        if blob is None or blob.size_bytes > BLOCK_BYTES:
+            return b"" if version.size_bytes == 0 else None
+        with self.environment.read() as txn:
+            record = get_blob(txn, blob.blob_id)
+        if len(record.extents) != 1:
+            return None
+        extent = record.extents[0]
+        descriptor = self.access.peek(extent.segment_id)
+        if descriptor is None or extent.payload_bytes != blob.size_bytes:
+            return None
+        try:
+            data = self.disk.pread_nowait(
+                descriptor, extent.payload_bytes, extent.offset + RECORD_HEADER_BYTES
+            )
+        except OSError:
+            return None  # `open_body` meets the same error and says what it means
+        if data is None:
+            return None
+        if crc32c(data) != extent.checksum:
+            place = f"segment {extent.segment_id:016x} record at {extent.offset}"
+            self.report(f"{place}: wrong checksum", extent.segment_id)
+            raise DataCorrupt(f"{place}: wrong checksum")
+        return bytes(data)
+
+    def report(self, detail: str, segment_id: int | None = None) -> None:
+        """Tells the observer of damage."""
+        self.observer.on_event(EngineEvent(EventKind.DATA_CORRUPT, detail, segment_id))
+
+    def find_ranges(self, version: VersionRecord, start: int, end: int) -> list[ExtentRange]:
+        """Where a range of a version lies now. Raises VersionGone, DataCorrupt, FormatError."""
+        with self.environment.read() as txn:
+            if version.blob is not None:
+                record = get_blob(txn, version.blob.blob_id)
+                check_sizes(version.blob.blob_id, record, size_bytes=version.size_bytes)
+                return split_into_extents([BlobRange(record, start, end)])
+            if version.manifest_id is None:
+                return []
+            manifest = get_manifest(txn, version)
+            return split_into_extents(_part_ranges(txn, manifest, start, end))
+
+
+class OpenBody:
+    """A body being opened and read: `async with` gives the `RangeReader`."""
+
+    __slots__ = ("_bodies", "_end", "_pinned", "_reader", "_start", "_version")
+
+    def __init__(self, bodies: Bodies, version: VersionRecord, start: int, end: int) -> None:
+        self._bodies = bodies
+        self._version = version
+        self._start = start
+        self._end = end
+        self._pinned: set[int] = set()
+        self._reader: RangeReader | None = None
+
+    async def __aenter__(self) -> RangeReader:
+        bodies = self._bodies
+        ranges: list[ExtentRange] = []
+        if self._start < self._end:
+            try:
+                ranges = await self._find_and_pin()
+            except (DataCorrupt, FormatError) as error:
+                bodies.report(str(error))
+                raise
+        self._reader = RangeReader(
+            bodies.disk, bodies.access, bodies.workers, bodies.observer, ranges
+        )
+        return self._reader
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._reader is not None
+        try:
+            await self._reader.close()
+        finally:
+            self._bodies.access.unpin(self._pinned)
+
+    async def _find_and_pin(self) -> list[ExtentRange]:
+        bodies = self._bodies
+        find = partial(bodies.find_ranges, self._version, self._start, self._end)
+        wanted: set[int] = set()
+        for _ in range(LOOKUPS_MAX):
+            if self._version.part_count <= INLINE_PARTS_MAX:
+                ranges = find()
+            else:
+                ranges = await bodies.threads.run(find)
+            wanted = {part.extent.segment_id for part in ranges}
+            if bodies.access.pin(wanted):
+                self._pinned = wanted
+                return ranges
+        raise DataCorrupt(
+            f"version {self._version.version_id} lies in segments that are not there: "
+            + ", ".join(f"{segment_id:016x}" for segment_id in sorted(wanted))
+        )
+
+
+def _part_ranges(
+    txn: Transaction, manifest: ManifestRecord, start: int, end: int
+) -> list[BlobRange]:
+    """The ranges of the parts' blobs that make up a range of the object."""
+    count = len(manifest.end_offsets) // 8
+
+    def end_of(index: int) -> int:
+        return int.from_bytes(manifest.end_offsets[8 * index : 8 * index + 8], "big")
+
+    ranges: list[BlobRange] = []
+    for index in range(bisect_right(range(count), start, key=end_of), count):
+        part_start = end_of(index - 1) if index else 0
+        if part_start >= end:
+            break
+        blob_id = manifest.blob_ids[16 * index : 16 * index + 16]
+        if blob_id == EMPTY_BLOB_ID:
+            continue
+        part_end = end_of(index)
+        record = get_blob(txn, blob_id)
+        check_sizes(blob_id, record, size_bytes=part_end - part_start)
+        ranges.append(
+            BlobRange(record, max(start - part_start, 0), min(end, part_end) - part_start)
+        )
+    return ranges

@@ -1,0 +1,167 @@
+"""The queue in front of the commit: many submitters, one batch at a time.
+
+What it is not: it knows neither commands nor bytes; `commit` does.
+
+Like a lift: whoever waits when the doors open rides together, nobody waits for a timer, and a lone
+rider leaves at once. While a batch is in its thread the next one gathers, so batches grow with the
+load by themselves. A submitter is a parked trio task, woken by its own reschedule: the cheapest
+wait that trio has.
+
+A submitter that is cancelled while it queues leaves the queue and nothing has happened. Once its
+batch has begun it waits for the end: what was handed to the log is not undone by cancellation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any
+
+import trio
+
+from rs3gwd.base.commands import AnyCommand
+from rs3gwd.base.errors import Overloaded, Rs3gwError
+from rs3gwd.base.ports import Threads
+from rs3gwd.engine.commit import Change, Committer, Entry
+from rs3gwd.engine.health import DiskHealth
+from rs3gwd.engine.stage import StagedBody, StagedState
+
+QUEUE_COUNT_MAX = 4096
+"""Submitters that may wait: at 8,000 commits a second half a second of work."""
+
+QUEUE_BYTES_MAX = 128 << 20
+BATCH_COUNT_MAX = 512
+"""Entries in a batch: bounds how long the first of them waits, about 30 ms."""
+
+BATCH_BYTES_MAX = 8 << 20
+
+
+class _Waiter:
+    """A submitter in the queue."""
+
+    __slots__ = ("entry", "task")
+
+    def __init__(self, entry: Entry, task: trio.lowlevel.Task) -> None:
+        self.entry = entry
+        self.task = task
+
+
+class Pipeline:
+    """Gathers entries into batches and commits them. Belongs to the event loop; `run` drives it."""
+
+    def __init__(self, committer: Committer, threads: Threads, health: DiskHealth) -> None:
+        self._committer = committer
+        self._threads = threads
+        self._health = health
+        self._queue: deque[_Waiter] = deque()
+        self._queue_bytes = 0
+        self._batch: list[_Waiter] = []
+        self._driver: trio.lowlevel.Task | None = None
+        self._running = False
+
+    @property
+    def queue_count(self) -> int:
+        """Entries that wait for the next batch."""
+        return len(self._queue)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commits until cancelled; then whoever waits gets Overloaded, with nothing changed."""
+        self._running = True
+        try:
+            task_status.started()
+            while True:
+                if not self._queue:
+                    await self._wait_entry()
+                self._batch = self._take_batch()
+                entries = [waiter.entry for waiter in self._batch]
+                if entries:
+                    await self._threads.run(partial(self._committer.commit, entries))
+                    self._wake_batch()
+        finally:
+            self._running = False
+            self._refuse_all()
+
+    async def submit(self, command: AnyCommand, staged: StagedBody | None = None) -> Any:
+        """Commits a command, and with it the bytes of `staged`; gives the command's result.
+
+        Raises what the command's class says, DiskFull, DiskFailed, Overloaded, DataCorrupt; then
+        nothing has changed and `staged` may be submitted again.
+        """
+        assert getattr(command, "blob", None) == (staged.ref if staged is not None else None)
+        if staged is None:
+            return await self._enter(Entry(command=command))
+        assert staged.state is StagedState.STAGED, "a body is submitted once"
+        staged.state = StagedState.SUBMITTED
+        try:
+            return await self._enter(Entry(command=command, staged=staged))
+        finally:
+            if staged.state is StagedState.SUBMITTED:
+                staged.state = StagedState.STAGED
+
+    async def change(self, change: Change) -> Any:
+        """Commits a change of the node's own tables; gives what it returns. Raises as `submit`."""
+        return await self._enter(Entry(change=change))
+
+    async def _enter(self, entry: Entry) -> Any:
+        self._health.check()
+        size_bytes = entry.size_bytes
+        if not self._running:
+            raise Overloaded("the engine is not running")
+        if len(self._queue) >= QUEUE_COUNT_MAX or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX:
+            raise Overloaded(f"{len(self._queue)} writes wait for the disk")
+        waiter = _Waiter(entry, trio.lowlevel.current_task())
+        self._queue.append(waiter)
+        self._queue_bytes += size_bytes
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            trio.lowlevel.reschedule(driver)
+        await trio.lowlevel.wait_task_rescheduled(partial(self._withdraw, waiter))
+        if entry.error is not None:
+            raise entry.error
+        return entry.result
+
+    def _withdraw(self, waiter: _Waiter, _: object) -> trio.lowlevel.Abort:
+        """Cancellation: out of the queue, but not out of a batch that has begun."""
+        try:
+            self._queue.remove(waiter)
+        except ValueError:
+            return trio.lowlevel.Abort.FAILED
+        self._queue_bytes -= waiter.entry.size_bytes
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _wait_entry(self) -> None:
+        self._driver = trio.lowlevel.current_task()
+
+        def stop(_: object) -> trio.lowlevel.Abort:
+            self._driver = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(stop)
+
+    def _take_batch(self) -> list[_Waiter]:
+        batch: list[_Waiter] = []
+        size_bytes = 0
+        queue = self._queue
+        while queue and len(batch) < BATCH_COUNT_MAX and size_bytes < BATCH_BYTES_MAX:
+            waiter = queue.popleft()
+            size_bytes += waiter.entry.size_bytes
+            batch.append(waiter)
+        self._queue_bytes -= size_bytes
+        return batch
+
+    def _wake_batch(self) -> None:
+        batch, self._batch = self._batch, []
+        for waiter in batch:
+            trio.lowlevel.reschedule(waiter.task)
+
+    def _refuse_all(self) -> None:
+        """The driver ends: a batch that never began is refused, one that broke has no answer."""
+        for waiter in self._batch:
+            if waiter.entry.error is None:
+                waiter.entry.error = Rs3gwError("the commit was broken off; the outcome is unknown")
+        self._wake_batch()
+        while self._queue:
+            self._batch = self._take_batch()
+            for waiter in self._batch:
+                waiter.entry.error = Overloaded("the engine is stopping")
+            self._wake_batch()
