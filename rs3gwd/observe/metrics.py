@@ -156,6 +156,10 @@ class Metrics:
             raise ValueError(f"metric {name!r} is a counter and does not end in _total")
         self._sources[name] = Source(name, help, kind, read, label)
 
+    def sources(self) -> tuple[Source, ...]:
+        """The figures that others registered, in their order."""
+        return tuple(self._sources.values())
+
     def render(self) -> bytes:
         """All figures in Prometheus' text format (CONTENT_TYPE)."""
         return generate_latest(self._registry)

@@ -20,9 +20,10 @@ PLANTS = {
     "cluster": ("cluster/planted.py", "import rs3gwd.base"),
     "tools": ("rs3gwd/gateway/planted.py", "import tools.rs3gwctl"),
     "pure-packages": ("rs3gwd/iam/planted.py", "from time import time"),
+    "pure-s3": ("rs3gwd/s3/ranges.py", "import trio"),
     "s3-ports": ("rs3gwd/s3/planted.py", "import random"),
 }
-"""Contract -> a module that breaks it: its path and its one import."""
+"""Contract -> what breaks it: the path of a module, new or not, and one import added to it."""
 
 
 def lint(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +58,8 @@ def test_a_planted_import_breaks_its_contract(contract: str, tmp_path: Path) -> 
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     assert lint(tmp_path, "--contract", contract).returncode == 0
     path, statement = PLANTS[contract]
-    (tmp_path / path).write_text(f"{statement}\n")
+    with (tmp_path / path).open("a") as module:
+        module.write(f"{statement}\n")
     result = lint(tmp_path, "--contract", contract)
     assert result.returncode == 1
     assert "BROKEN" in result.stdout
