@@ -10,7 +10,7 @@ Reference.
 from rs3gwd.base.records import Checksum, ChecksumAlgorithm, ChecksumType, VersionRecord
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.list_arguments import ListArguments
-from rs3gwd.s3.xml_write import element, escape
+from rs3gwd.s3.xml_write import element
 
 
 def head_xml(bucket: str, arguments: ListArguments, *, bucket_tag: str = "Name") -> str:
@@ -40,33 +40,40 @@ class EntryFormat:
     """Formats what many entries of one page have in common only once."""
 
     def __init__(self) -> None:
-        self._times: dict[int, str] = {}
-        self._checksums: dict[tuple[ChecksumAlgorithm, ChecksumType], str] = {}
+        self._dates: dict[int, str] = {}
+        self._storage_classes: dict[str, str] = {}
+        self._algorithm: ChecksumAlgorithm | None = None
+        self._type: ChecksumType | None = None
+        self._checksum_xml = ""
 
     def time(self, time_ms: int) -> str:
-        """The ISO form of a time."""
-        second = time_ms // 1000
-        text = self._times.get(second)
-        if text is None:
-            text = self._times[second] = iso_time(time_ms)
-        return text
+        """The ISO form of a time, as `rs3gwd.s3.dates.iso_time` writes it."""
+        day, second = divmod(time_ms // 1000, 86_400)
+        date = self._dates.get(day)
+        if date is None:
+            date = self._dates[day] = iso_time(time_ms).partition("T")[0]
+        minute, second = divmod(second, 60)
+        return f"{date}T{minute // 60:02}:{minute % 60:02}:{second:02}.000Z"
 
     def version_body(self, version: VersionRecord) -> str:
         """The elements from ETag to StorageClass that every kind of object entry has."""
+        checksum = version.checksum
+        checksum_xml = "" if checksum is None else self._checksum(checksum)
+        name = version.attributes.storage_class
+        storage_class = self._storage_classes.get(name)
+        if storage_class is None:
+            storage_class = self._storage_classes[name] = element("StorageClass", name)
         return (
-            f"<ETag>&quot;{version.etag}&quot;</ETag>{self._checksum(version.checksum)}"
-            f"<Size>{version.size_bytes}</Size>"
-            f"<StorageClass>{escape(version.attributes.storage_class)}</StorageClass>"
+            f"<ETag>&quot;{version.etag}&quot;</ETag>{checksum_xml}"
+            f"<Size>{version.size_bytes}</Size>{storage_class}"
         )
 
-    def _checksum(self, checksum: Checksum | None) -> str:
-        if checksum is None:
-            return ""
-        kind = (checksum.algorithm, checksum.type)
-        text = self._checksums.get(kind)
-        if text is None:
-            text = self._checksums[kind] = checksum_kind_xml(*kind)
-        return text
+    def _checksum(self, checksum: Checksum) -> str:
+        # The last one is remembered, by identity: hashing a member of an enumeration is slow.
+        if checksum.algorithm is not self._algorithm or checksum.type is not self._type:
+            self._algorithm, self._type = checksum.algorithm, checksum.type
+            self._checksum_xml = checksum_kind_xml(checksum.algorithm, checksum.type)
+        return self._checksum_xml
 
 
 def checksum_kind_xml(algorithm: ChecksumAlgorithm, type_: ChecksumType | None) -> str:

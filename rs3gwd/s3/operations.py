@@ -38,10 +38,19 @@ from rs3gwd.s3.buckets import (
     list_buckets,
 )
 from rs3gwd.s3.call import Call
+from rs3gwd.s3.complete_upload import complete_multipart_upload
+from rs3gwd.s3.copy import copy_object
 from rs3gwd.s3.delete import delete_object, delete_objects
+from rs3gwd.s3.list_parts import list_parts
 from rs3gwd.s3.list_uploads import list_multipart_uploads
 from rs3gwd.s3.list_versions import list_object_versions
 from rs3gwd.s3.listing import list_objects, list_objects_v2
+from rs3gwd.s3.multipart import (
+    abort_multipart_upload,
+    create_multipart_upload,
+    upload_part,
+    upload_part_copy,
+)
 from rs3gwd.s3.object_tagging import (
     delete_object_tagging,
     get_object_tagging,
@@ -389,7 +398,7 @@ OPERATIONS: tuple[Operation, ...] = (
         version_action="s3:GetObjectVersion",
     ),
     _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object),
-    _row("CopyObject", "PUT /Bucket/Key", "s3:PutObject", header="x-amz-copy-source"),
+    _row("CopyObject", "PUT /Bucket/Key", "s3:PutObject", copy_object, header="x-amz-copy-source"),
     _row(
         "DeleteObject",
         "DELETE /Bucket/Key",
@@ -471,17 +480,30 @@ OPERATIONS: tuple[Operation, ...] = (
     _row("RestoreObject", "POST /Bucket/Key?restore", "s3:RestoreObject"),
     _row("SelectObjectContent", "POST /Bucket/Key?select", "s3:GetObject"),
     # Multipart uploads.
-    _row("CreateMultipartUpload", "POST /Bucket/Key?uploads", "s3:PutObject"),
-    _row("UploadPart", "PUT /Bucket/Key?uploadId&partNumber", "s3:PutObject"),
+    _row(
+        "CreateMultipartUpload", "POST /Bucket/Key?uploads", "s3:PutObject", create_multipart_upload
+    ),
+    _row("UploadPart", "PUT /Bucket/Key?uploadId&partNumber", "s3:PutObject", upload_part),
     _row(
         "UploadPartCopy",
         "PUT /Bucket/Key?uploadId&partNumber",
         "s3:PutObject",
+        upload_part_copy,
         header="x-amz-copy-source",
     ),
-    _row("CompleteMultipartUpload", "POST /Bucket/Key?uploadId", "s3:PutObject"),
-    _row("AbortMultipartUpload", "DELETE /Bucket/Key?uploadId", "s3:AbortMultipartUpload"),
-    _row("ListParts", "GET /Bucket/Key?uploadId", "s3:ListMultipartUploadParts"),
+    _row(
+        "CompleteMultipartUpload",
+        "POST /Bucket/Key?uploadId",
+        "s3:PutObject",
+        complete_multipart_upload,
+    ),
+    _row(
+        "AbortMultipartUpload",
+        "DELETE /Bucket/Key?uploadId",
+        "s3:AbortMultipartUpload",
+        abort_multipart_upload,
+    ),
+    _row("ListParts", "GET /Bucket/Key?uploadId", "s3:ListMultipartUploadParts", list_parts),
     # The browser form, whose signature is a field of the form.
     _row("PostObject", "POST /Bucket", "s3:PutObject", in_model=False),
 )
