@@ -8,6 +8,8 @@ must not overlook.
 Nothing is read from the body here; the plan says how it must be read. This module knows no clock.
 """
 
+from itertools import pairwise
+
 from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
@@ -18,12 +20,18 @@ from rs3gwd.iam.canonical import QueryPairs, canonical_query_pairs, decode_query
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.payload_plan import plan_presigned, plan_signed, plan_unsigned
 from rs3gwd.iam.principal import Principal
-from rs3gwd.iam.refusal import mechanism_not_supported, too_many_mechanisms
+from rs3gwd.iam.refusal import (
+    given_more_than_once,
+    mechanism_not_supported,
+    too_many_mechanisms,
+)
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.iam.sigv4_claim import PAYLOAD_HASH_PARAMETER, QUERY_PARAMETERS
 
 _VERSION_4_MARKS = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
 _VERSION_2_MARKS = frozenset({"AWSAccessKeyId", "Signature"})
-_AUTHENTICATION_PARAMETERS = frozenset((*sigv4.QUERY_PARAMETERS, sigv4.PAYLOAD_HASH_PARAMETER))
+_AUTHENTICATION_PARAMETERS = frozenset((*QUERY_PARAMETERS, PAYLOAD_HASH_PARAMETER))
+_VERSION_2_HEADERS = frozenset({"content-md5", "content-type"})
 _ANONYMOUS = Principal(account=None)
 
 
@@ -61,6 +69,8 @@ def authenticate(
     is_v2_query = not names.isdisjoint(_VERSION_2_MARKS)
     if (authorization is not None) + is_v4_query + is_v2_query > 1:
         raise too_many_mechanisms()
+    if len(names) < len(query) and (authorization is not None or is_v4_query):
+        raise _repeated_parameter(query)
     if authorization is not None:
         if not authorization.startswith("AWS4-"):
             raise _unsupported_authorization(authorization)
@@ -98,9 +108,15 @@ def authenticate(
         return Authenticated(
             principal=principal,
             payload=plan_unsigned(request),
-            query_headers=_query_headers(request, query),
+            query_headers=_query_headers(request, query, _VERSION_2_HEADERS),
         )
     return Authenticated(principal=_ANONYMOUS, payload=plan_unsigned(request))
+
+
+def _repeated_parameter(query: QueryPairs) -> ApiError:
+    """Order is not signed between equal names, so their first value could be chosen by others."""
+    repeated = next(one[0] for one, next_one in pairwise(query) if one[0] == next_one[0])
+    return given_more_than_once(repeated)
 
 
 def _unsupported_authorization(authorization: str) -> ApiError:
@@ -114,12 +130,17 @@ def _unsupported_authorization(authorization: str) -> ApiError:
     )
 
 
-def _query_headers(request: Request, query: QueryPairs) -> dict[str, str]:
-    """The x-amz-* headers that the signer moved into the query, by lower-case name."""
+def _query_headers(
+    request: Request, query: QueryPairs, others: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """The headers that the signer moved into the query, x-amz-* and `others`, in lower case."""
     found: dict[str, str] = {}
     for name, value in query:
         lower = name.lower()
-        if not lower.startswith("x-amz-") or name in _AUTHENTICATION_PARAMETERS:
+        if (
+            not (lower.startswith("x-amz-") or lower in others)
+            or name in _AUTHENTICATION_PARAMETERS
+        ):
             continue
         decoded = decode_query_text(value)
         if lower in found or request.headers.get(lower, decoded) != decoded:

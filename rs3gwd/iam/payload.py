@@ -57,8 +57,9 @@ class PayloadPlan(Struct, frozen=True):
 class Authenticated(Struct, frozen=True):
     """Who asks, and how to read what they send.
 
-    `query_headers` are the x-amz-* headers that the signer of a presigned request moved into the
-    query, by lower-case name, decoded as latin-1 like header values: signed, and meant as headers.
+    `query_headers` are the headers that the signer of a presigned request moved into the query
+    (x-amz-*; in version 2 also content-type and content-md5), by lower-case name, decoded as
+    latin-1 like header values: signed, and meant as headers.
     """
 
     principal: Principal

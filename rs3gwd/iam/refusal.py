@@ -66,11 +66,11 @@ def token_not_supported() -> ApiError:
     return ApiError("InvalidToken", "The provided token is malformed or otherwise invalid.")
 
 
-def signed_more_than_once(name: str) -> ApiError:
-    """InvalidArgument: an authentication parameter or header is there twice."""
+def given_more_than_once(name: str) -> ApiError:
+    """InvalidArgument: a parameter or header of a signed request is there twice."""
     return ApiError(
         "InvalidArgument",
-        "An authentication parameter or header may be given only once.",
+        "A parameter or authentication header of a signed request may be given only once.",
         fields={"ArgumentName": name},
     )
 

@@ -22,10 +22,10 @@ from rs3gwd.base.records import AccessKeyStatus
 from rs3gwd.iam.canonical import QueryPairs, decode_query_text
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import (
+    given_more_than_once,
     mechanism_not_supported,
     request_has_expired,
     signature_does_not_match,
-    signed_more_than_once,
     token_not_supported,
     unknown_access_key,
 )
@@ -148,7 +148,7 @@ def _read_parameters(query: QueryPairs) -> dict[str, str]:
     for encoded_name, encoded_value in query:
         name = decode_query_text(encoded_name)
         if name in parameters:
-            raise signed_more_than_once(name)
+            raise given_more_than_once(name)
         parameters[name] = decode_query_text(encoded_value)
         _refuse_ambiguous(name, parameters[name])
     if not (parameters.get("AWSAccessKeyId") and parameters.get("Signature")) or (
@@ -212,7 +212,7 @@ def _string_to_sign(
     for name, value in parameters.items():
         if name.startswith("x-amz-"):
             if name in amz:
-                raise signed_more_than_once(name)
+                raise given_more_than_once(name)
             amz[name] = value
     lines = [
         request.method,

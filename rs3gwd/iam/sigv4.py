@@ -29,52 +29,35 @@ from rs3gwd.iam.canonical import (
     canonical_header_value,
     canonical_request,
     canonical_uri,
-    decode_query_text,
     join_query,
 )
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import (
+    given_more_than_once,
     request_has_expired,
     signature_does_not_match,
-    signed_more_than_once,
     token_not_supported,
     unknown_access_key,
 )
-from rs3gwd.iam.timestamps import basic_of_http_date, format_extended, parse_basic
-
-ALGORITHM = "AWS4-HMAC-SHA256"
-"""The one algorithm verified here."""
-
-ASYMMETRIC_ALGORITHM = "AWS4-ECDSA-P256-SHA256"
-"""SigV4A, for multi-region access points: answered with NotImplemented."""
-
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+from rs3gwd.iam.sigv4_claim import (
+    ALGORITHM,
+    MALFORMED_HEADER,
+    MALFORMED_QUERY,
+    Claim,
+    authentication_parameters,
+    date_required,
+    read_header,
+    read_lifetime,
+    read_query,
+)
+from rs3gwd.iam.timestamps import format_extended, parse_basic
 
 SKEW_MS_MAX = 15 * 60 * 1000
 """Milliseconds that a client's clock may be off, either way; AWS allows the same."""
 
-EXPIRES_S_MAX = 604_800
-"""Seconds that a presigned request may live: seven days, the life of a signing key at AWS."""
-
-QUERY_PARAMETERS = (
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Signature",
-    "X-Amz-Date",
-    "X-Amz-SignedHeaders",
-    "X-Amz-Expires",
-)
-"""What a presigned request must carry, each once."""
-
-PAYLOAD_HASH_PARAMETER = "X-Amz-Content-Sha256"
-TOKEN_PARAMETER = "X-Amz-Security-Token"
-
 _SINGLE_HEADERS = ("authorization", "host", "date", "x-amz-date", "x-amz-content-sha256")
 
 _SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
-
-_MALFORMED = "AuthorizationHeaderMalformed"
-_MALFORMED_QUERY = "AuthorizationQueryParametersError"
 
 
 class SigningKeyCache:
@@ -109,27 +92,13 @@ class SignedRequest(Struct, frozen=True):
     """A verified signature: who, and what the signatures of aws-chunked chunks build on.
 
     `timestamp` is basic ISO 8601, `scope` is `date/region/s3/aws4_request`, `signature` the seed of
-    the chain. `payload_hash` is what the signer put in the place of the body's hash, None when a
-    header-signed request carries none.
+    the chain. `payload_hash` is what the signer put in the place of the body's hash.
     """
 
     principal: Principal
     signing_key: bytes
     timestamp: str
     scope: str
-    signature: str
-    payload_hash: str
-
-
-class _Claim(Struct):
-    """What a request says of its own signature; nothing in it is proved yet."""
-
-    access_key_id: str
-    date: str
-    region: str
-    scope: str
-    timestamp: str
-    signed_headers: str
     signature: str
     payload_hash: str
 
@@ -170,12 +139,12 @@ def verify_header(
     headers = request.headers
     if request.repeated_headers:
         _refuse_repeated_headers(request)
-    claim = _read_header(headers["authorization"], headers, region)
+    claim = read_header(headers, region=region)
     if "x-amz-security-token" in headers:
         raise token_not_supported()
     request_ms = parse_basic(claim.timestamp)
     if request_ms is None:
-        raise _date_required()
+        raise date_required()
     if not -SKEW_MS_MAX <= now_ms - request_ms <= SKEW_MS_MAX:
         raise ApiError(
             "RequestTimeTooSkewed",
@@ -206,15 +175,15 @@ def verify_query(
     """
     if request.repeated_headers:
         _refuse_repeated_headers(request)
-    parameters = _authentication_parameters(query)
-    claim = _read_query(parameters, request.headers, region)
+    parameters = authentication_parameters(query)
+    claim = read_query(parameters, request.headers, region=region)
     request_ms = parse_basic(claim.timestamp)
     if request_ms is None:
         raise ApiError(
-            _MALFORMED_QUERY,
+            MALFORMED_QUERY,
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
         )
-    lifetime_s = _read_lifetime(parameters["X-Amz-Expires"])
+    lifetime_s = read_lifetime(parameters["X-Amz-Expires"])
     if now_ms < request_ms - SKEW_MS_MAX:
         raise ApiError(
             "AccessDenied",
@@ -233,7 +202,7 @@ def verify_query(
 def _verify(
     request: Request,
     query: QueryPairs,
-    claim: _Claim,
+    claim: Claim,
     *,
     directory: Directory,
     signing_keys: SigningKeyCache,
@@ -276,7 +245,7 @@ def _verify(
     )
 
 
-def _signed_header_block(request: Request, claim: _Claim) -> str:
+def _signed_header_block(request: Request, claim: Claim) -> str:
     """The canonical lines of the signed headers; refuses what must be signed and is not."""
     headers = request.headers
     names = claim.signed_headers.split(";")
@@ -305,7 +274,7 @@ def _not_covered(names: list[str], headers: dict[str, str]) -> ApiError:
             fields={"HeadersNotPresent": ", ".join(missing)},
         )
     return ApiError(
-        _MALFORMED,
+        MALFORMED_HEADER,
         "The authorization header is malformed; SignedHeaders must be lower case, in "
         "alphabetical order and without repeats.",
     )
@@ -322,190 +291,4 @@ def _headers_not_signed(names: list[str]) -> ApiError:
 def _refuse_repeated_headers(request: Request) -> None:
     for name in _SINGLE_HEADERS:
         if name in request.repeated_headers:
-            raise signed_more_than_once(name)
-
-
-def _read_header(authorization: str, headers: dict[str, str], region: str) -> _Claim:
-    """Takes an Authorization header apart: `algorithm Credential=, SignedHeaders=, Signature=`."""
-    algorithm, _, rest = authorization.partition(" ")
-    if algorithm == ASYMMETRIC_ALGORITHM:
-        raise ApiError("NotImplemented", "Signature version 4A is not implemented.")
-    if algorithm != ALGORITHM:
-        raise ApiError(
-            _MALFORMED, f"The authorization header is malformed; {algorithm} is unknown."
-        )
-    parts: dict[str, str] = {}
-    for part in rest.split(",", 4):
-        name, _, value = part.strip(" ").partition("=")
-        if name in parts:
-            raise signed_more_than_once(name)
-        parts[name] = value
-    if len(parts) != 3:
-        raise _incomplete_header()
-    try:
-        credential, signed_headers = parts["Credential"], parts["SignedHeaders"]
-        signature = parts["Signature"]
-    except KeyError:
-        raise _incomplete_header() from None
-    if not (credential and signed_headers and signature):
-        raise _incomplete_header()
-    payload_hash = headers.get("x-amz-content-sha256")
-    if payload_hash is None:
-        raise ApiError(
-            "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
-        )
-    return _make_claim(
-        credential,
-        timestamp=_header_timestamp(headers),
-        signed_headers=signed_headers,
-        signature=signature,
-        payload_hash=payload_hash,
-        region=region,
-        code=_MALFORMED,
-    )
-
-
-def _incomplete_header() -> ApiError:
-    return ApiError(
-        _MALFORMED,
-        "The authorization header is malformed; the authorization header requires three "
-        "components: Credential, SignedHeaders, and Signature.",
-    )
-
-
-def _header_timestamp(headers: dict[str, str]) -> str:
-    """x-amz-date, else Date in basic form."""
-    timestamp = headers.get("x-amz-date")
-    if timestamp is not None:
-        return timestamp
-    date = headers.get("date")
-    if date is None:
-        raise _date_required()
-    return basic_of_http_date(date) or date
-
-
-def _date_required() -> ApiError:
-    return ApiError("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-
-
-def _authentication_parameters(query: QueryPairs) -> dict[str, str]:
-    """The decoded values of the X-Amz-* parameters that this version knows, each given once."""
-    found: dict[str, str] = {}
-    for name, value in query:
-        if name in QUERY_PARAMETERS or name in (PAYLOAD_HASH_PARAMETER, TOKEN_PARAMETER):
-            if name in found:
-                raise signed_more_than_once(name)
-            found[name] = decode_query_text(value)
-    if any(not found.get(name) for name in QUERY_PARAMETERS):
-        raise ApiError(
-            _MALFORMED_QUERY,
-            "Query-string authentication version 4 requires the X-Amz-Algorithm, "
-            "X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and "
-            "X-Amz-Expires parameters.",
-        )
-    return found
-
-
-def _read_query(parameters: dict[str, str], headers: dict[str, str], region: str) -> _Claim:
-    """Takes the parameters of a presigned request apart.
-
-    The payload hash is the parameter's (the JavaScript SDK sends one), else the header's, which
-    botocore and the CRT sign when it is set, else UNSIGNED-PAYLOAD.
-    """
-    algorithm = parameters["X-Amz-Algorithm"]
-    if algorithm == ASYMMETRIC_ALGORITHM:
-        raise ApiError("NotImplemented", "Signature version 4A is not implemented.")
-    if algorithm != ALGORITHM:
-        raise ApiError(_MALFORMED_QUERY, 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
-    if TOKEN_PARAMETER in parameters or "x-amz-security-token" in headers:
-        raise token_not_supported()
-    payload_hash = parameters.get(PAYLOAD_HASH_PARAMETER)
-    if payload_hash is None:
-        payload_hash = headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
-    elif headers.get("x-amz-content-sha256", payload_hash) != payload_hash:
-        raise signed_more_than_once(PAYLOAD_HASH_PARAMETER)
-    return _make_claim(
-        parameters["X-Amz-Credential"],
-        timestamp=parameters["X-Amz-Date"],
-        signed_headers=parameters["X-Amz-SignedHeaders"],
-        signature=parameters["X-Amz-Signature"],
-        payload_hash=payload_hash,
-        region=region,
-        code=_MALFORMED_QUERY,
-    )
-
-
-def _make_claim(
-    credential: str,
-    *,
-    timestamp: str,
-    signed_headers: str,
-    signature: str,
-    payload_hash: str,
-    region: str,
-    code: str,
-) -> _Claim:
-    """Checks the scope inside `credential`; `code` is the error of the place it came from."""
-    access_key_id, _, scope = credential.partition("/")
-    parts = scope.split("/")
-    if len(parts) != 4 or not access_key_id:
-        raise _credential_error(
-            code,
-            "the Credential is mal-formed; expecting "
-            '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
-        )
-    date, named_region, service, terminator = parts
-    if terminator != "aws4_request":
-        raise _credential_error(
-            code, f'incorrect terminator "{terminator}". This endpoint uses "aws4_request".'
-        )
-    if service != "s3":
-        raise _credential_error(
-            code, f'incorrect service "{service}". This endpoint belongs to "s3".'
-        )
-    if named_region != region:
-        raise _credential_error(
-            code, f"the region '{named_region}' is wrong; expecting '{region}'", region=region
-        )
-    if date != timestamp[:8]:
-        raise _credential_error(
-            code,
-            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: '
-            f'"{timestamp[:8]}".',
-        )
-    return _Claim(
-        access_key_id=access_key_id,
-        date=date,
-        region=named_region,
-        scope=scope,
-        timestamp=timestamp,
-        signed_headers=signed_headers,
-        signature=signature,
-        payload_hash=payload_hash,
-    )
-
-
-def _credential_error(code: str, detail: str, *, region: str | None = None) -> ApiError:
-    """SDKs read the Region field to find the region they should have signed for."""
-    lead = "The authorization header is malformed"
-    if code == _MALFORMED_QUERY:
-        lead = "Error parsing the X-Amz-Credential parameter"
-    fields = {} if region is None else {"Region": region}
-    return ApiError(code, f"{lead}; {detail}", fields=fields)
-
-
-def _read_lifetime(text: str) -> int:
-    """X-Amz-Expires in seconds, 1 to EXPIRES_S_MAX."""
-    if text[:1] == "-" and text[1:].isdecimal():
-        raise ApiError(_MALFORMED_QUERY, "X-Amz-Expires must be non-negative")
-    if not text.isdecimal():
-        raise ApiError(_MALFORMED_QUERY, "X-Amz-Expires should be a number")
-    if len(text) > 6 or int(text) > EXPIRES_S_MAX:
-        raise ApiError(
-            _MALFORMED_QUERY,
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given "
-            "X-Amz-Expires must be less than 604800 seconds",
-        )
-    if int(text) == 0:
-        raise ApiError(_MALFORMED_QUERY, "X-Amz-Expires must be at least 1 second")
-    return int(text)
+            raise given_more_than_once(name)

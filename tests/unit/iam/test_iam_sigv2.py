@@ -165,7 +165,11 @@ def test_content_headers_are_signed() -> None:
     headers = {"content-md5": content[0], "content-type": content[1]}
     assert check(presign_v2(content=content, headers=headers)).principal.account == ALICE
     more = f"&content-md5={quote(content[0])}&content-type=text%2Fplain"
-    assert check(presign_v2(content=content, more=more)).principal.account == ALICE
+    authenticated = check(presign_v2(content=content, more=more))
+    assert authenticated.principal.account == ALICE
+    assert authenticated.query_headers == headers
+    clash = presign_v2(content=content, more=more, headers={"content-type": "text/html"})
+    assert refusal(clash).api_code == "InvalidArgument"
     assert refusal(presign_v2(headers=headers)).api_code == "SignatureDoesNotMatch"
 
 

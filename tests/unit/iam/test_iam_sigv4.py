@@ -310,6 +310,23 @@ def test_an_authentication_parameter_may_not_be_there_twice() -> None:
         assert (error.api_code, error.fields) == ("InvalidArgument", {"ArgumentName": name})
 
 
+def test_a_signed_request_has_each_parameter_once() -> None:
+    """Equal names could be put in another order without breaking the signature: InvalidArgument."""
+    query = [("prefix", "a"), ("prefix", "b")]
+    error = refusal(sign_header(query=query))
+    assert (error.api_code, error.fields) == ("InvalidArgument", {"ArgumentName": "prefix"})
+    doubled = make_request("GET", "/test.txt", f"{presign().raw_query}&a=1&a=2")
+    assert refusal(doubled).api_code == "InvalidArgument"
+    assert check(sign_header(query=query[:1])).principal.account == ALICE
+
+
+@pytest.mark.parametrize("date", ["20130524", "20130524T000061Z", "2013-05-24T00:00:00Z", "x"])
+def test_a_presigned_date_must_be_basic_iso_8601(date: str) -> None:
+    """Another form of X-Amz-Date is AuthorizationQueryParametersError."""
+    request = presign(timestamp=date, scope=f"{date[:8]}/us-east-1/s3/aws4_request")
+    assert refusal(request).api_code == "AuthorizationQueryParametersError"
+
+
 def test_credentials_in_header_and_query_are_refused() -> None:
     """Two mechanisms in one request are InvalidArgument, though both are right."""
     query = presign().raw_query
