@@ -10,7 +10,11 @@ from rs3gwd.iam.principal import Decision
 
 
 class Services(Struct, frozen=True):
-    """The ports behind the S3 surface and the settings it needs, joined by the daemon."""
+    """The ports behind the S3 surface and the settings it needs, joined by the daemon.
+
+    `durability_default` is the class of a bucket made without naming one. `host_id` is what the
+    front says in x-amz-id-2, and error documents in HostId.
+    """
 
     store: ObjectStore
     directory: Directory
@@ -21,6 +25,7 @@ class Services(Struct, frozen=True):
     virtual_host_domains: tuple[str, ...] = ()
     presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
     durability_default: Durability = Durability.STRICT
+    host_id: str = ""
 
 
 class Call(Struct, frozen=True):

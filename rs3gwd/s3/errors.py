@@ -11,8 +11,6 @@ Source: "Error responses" in the Amazon S3 API Reference (REST error responses; 
 codes; tagging-related error codes).
 """
 
-import base64
-
 from msgspec import Struct
 
 from rs3gwd.base.errors import (
@@ -261,11 +259,6 @@ def error_status(code: str) -> int:
     return row.status if row else 500
 
 
-def host_id(request_id: str) -> str:
-    """What HostId and the x-amz-id-2 header say: the request id again, as AWS's opaque text."""
-    return base64.b64encode(f"rs3gw/{request_id}".encode()).decode()
-
-
 def error_message(error: Rs3gwError) -> str:
     """The message a client may see: the error's own where it is the caller's fault."""
     code = error_code(error)
@@ -278,7 +271,13 @@ def error_message(error: Rs3gwError) -> str:
 
 
 def error_xml(
-    *, code: str, message: str, resource: str, request_id: str, fields: dict[str, str]
+    *,
+    code: str,
+    message: str,
+    resource: str,
+    request_id: str,
+    host_id: str,
+    fields: dict[str, str],
 ) -> bytes:
     """The `<Error>` document; `fields` stand between the message and the resource."""
     extra = "".join(element(name, value[:FIELD_CHARACTERS_MAX]) for name, value in fields.items())
@@ -286,7 +285,7 @@ def error_xml(
         "Error",
         f"<Code>{code}</Code><Message>{escape(message)}</Message>{extra}"
         f"{element('Resource', resource)}<RequestId>{request_id}</RequestId>"
-        f"<HostId>{host_id(request_id)}</HostId>",
+        f"<HostId>{host_id}</HostId>",
         namespace="",
     )
 
@@ -298,11 +297,13 @@ def error_response(
     bucket: str = "",
     key: bytes = b"",
     region: str = "",
+    host_id: str = "",
     operation: str = "Unknown",
 ) -> Response:
     """The response for an error; HEAD and 304 have no body.
 
-    `bucket` and `key` are what the request was routed to, empty where it was not.
+    `bucket` and `key` are what the request was routed to, empty where it was not; `host_id` is
+    what the front says in x-amz-id-2.
     """
     code = error_code(error)
     status = error_status(code)
@@ -316,6 +317,7 @@ def error_response(
                 message=error_message(error),
                 resource=request.raw_path,
                 request_id=request.request_id,
+                host_id=host_id,
                 fields=_fields(error, code, request, bucket=bucket, key=key),
             )
     if bucket and not key and status in _REGION_STATUSES:
@@ -333,9 +335,9 @@ def error_response(
     )
 
 
-def internal_error_response(request: Request) -> Response:
+def internal_error_response(request: Request, *, host_id: str = "") -> Response:
     """What the gateway answers when a handler raised something that nobody expected."""
-    return error_response(Rs3gwError(), request)
+    return error_response(Rs3gwError(), request, host_id=host_id)
 
 
 def _fields(

@@ -76,6 +76,7 @@ class S3Service:
                 bucket=route.bucket if route else "",
                 key=route.key if route else b"",
                 region=self._services.region,
+                host_id=self._services.host_id,
                 operation=route.operation.name if route else "Unknown",
             )
         response.principal = principal

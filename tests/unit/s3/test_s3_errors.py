@@ -96,14 +96,16 @@ def test_every_row_has_a_status_of_http_and_a_message() -> None:
 )
 def test_an_error_has_its_code_and_status(error: Rs3gwError, code: str, status: int) -> None:
     """In the status line, in the document, and on the label for metrics."""
-    response = error_response(error, plain_request("GET", "/b/k"), bucket="b", key=b"k")
+    response = error_response(
+        error, plain_request("GET", "/b/k"), bucket="b", key=b"k", host_id="node-1"
+    )
     assert (response.status, response.error_code) == (status, code)
     assert isinstance(response.body, bytes)
     root = ElementTree.fromstring(response.body)
     assert (root.tag, root.findtext("Code")) == ("Error", code)
     assert root.findtext("Resource") == "/b/k"
     assert root.findtext("RequestId") == "0123456789ABCDEF"
-    assert root.findtext("HostId")
+    assert root.findtext("HostId") == "node-1"
     assert root.findtext("Message")
 
 
