@@ -8,10 +8,9 @@ those of the note, or everything goes back: the stage is left without a submit a
 stored. Checked are the length (Content-Length, x-amz-decoded-content-length, 5 GiB), the signed
 SHA-256, Content-MD5, and the one checksum in a header or trailer.
 
-Bodies of at most INLINE_BYTES_MAX are hashed on the event loop, since a thread hop costs more.
-Larger ones go in pieces of PIECE_BYTES through two buffers: while MD5, SHA and the stage work on
-one, the next is received into the other, so that the slowest of them (MD5) sets the pace.
-Memory per request: two pieces, what the body stream gives out at a time, and the stage's own.
+Bodies of at most INLINE_BYTES_MAX are hashed on the event loop, since a thread hop costs more;
+larger ones go through the ring of buffers in `pump`. Memory per request: that ring, what the body
+stream gives out at a time, and the stage's own.
 
 Sources: PutObject and UploadPart in the Amazon S3 API Reference; "Checking object integrity in
 Amazon S3"; "Error responses" for the codes.
@@ -38,13 +37,10 @@ from rs3gwd.s3.checksums import (
     mismatch,
 )
 from rs3gwd.s3.hashing import BodyDigests
-from rs3gwd.s3.together import Job, run_together
+from rs3gwd.s3.pump import pump
 
 INLINE_BYTES_MAX = 32 * 1024
 """Bytes hashed on the event loop: MD5 of 32 KiB takes 45 us, a hop to a thread about 80 us."""
-
-PIECE_BYTES = 1024 * 1024
-"""Bytes of one buffer: MD5 takes 1.4 ms for it, so that hops cost 6%; two of them per request."""
 
 
 class BodyPlan(Struct, frozen=True):
@@ -133,7 +129,8 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
         if data:
             await stage.write(data)
     else:
-        await _pump(call, plan, intake, digests, stage)
+        filler = _Filler(intake)
+        await pump(filler.fill, digests, stage, call.services.threads, size_bytes=plan.size_bytes)
         _verify(plan, digests, intake.trailers)
     given = plan.given.algorithm if plan.given else None
     return ReceivedBody(
@@ -268,32 +265,6 @@ class _Filler:
             self._rest = self._rest[count:]
             filled += count
         return filled
-
-
-async def _pump(
-    call: Call, plan: BodyPlan, intake: _Intake, digests: BodyDigests, stage: Stage
-) -> None:
-    """Moves a large body through two buffers: one is hashed and written while one is filled."""
-    threads = call.services.threads
-    piece_bytes = PIECE_BYTES if plan.size_bytes is None else min(PIECE_BYTES, plan.size_bytes)
-    filler = _Filler(intake)
-    filling = memoryview(bytearray(piece_bytes))
-    working: memoryview | None = None
-    filled = await filler.fill(filling)
-    while filled:
-        piece = filling[:filled]
-        filling, working = working or memoryview(bytearray(piece_bytes)), filling
-        # Threads first: they start while the loop prepares the write and goes on receiving.
-        jobs: list[Job] = [partial(threads.run, partial(lane, piece)) for lane in digests.lanes]
-        jobs.append(partial(stage.write, piece))
-        filled = 0
-
-        async def fill_next(buffer: memoryview = filling) -> None:
-            nonlocal filled
-            filled = await filler.fill(buffer)
-
-        jobs.append(fill_next)
-        await run_together(jobs)
 
 
 def _verify(plan: BodyPlan, digests: BodyDigests, trailers: dict[str, str]) -> None:
