@@ -124,6 +124,8 @@ def _row(
     )
 
 
+_NO_OBJECT_EXTRAS = "no server-side encryption, Object Lock, access control lists or appends"
+
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
     _row("ListBuckets", "GET /", "s3:ListAllMyBuckets", list_buckets),
@@ -137,7 +139,13 @@ OPERATIONS: tuple[Operation, ...] = (
         header="x-amz-request-route",
     ),
     # Buckets.
-    _row("CreateBucket", "PUT /Bucket", "s3:CreateBucket", create_bucket),
+    _row(
+        "CreateBucket",
+        "PUT /Bucket",
+        "s3:CreateBucket",
+        create_bucket,
+        partial="no access control lists, Object Lock, directory buckets; BucketOwnerEnforced only",
+    ),
     _row("DeleteBucket", "DELETE /Bucket", "s3:DeleteBucket", delete_bucket),
     _row("HeadBucket", "HEAD /Bucket", "s3:ListBucket", head_bucket),
     _row("CreateSession", "GET /Bucket?session", "s3express:CreateSession"),
@@ -167,6 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket?versioning",
         "s3:PutBucketVersioning",
         put_bucket_versioning,
+        partial="no MFA delete",
     ),
     _row("GetBucketTagging", "GET /Bucket?tagging", "s3:GetBucketTagging", get_bucket_tagging),
     _row("PutBucketTagging", "PUT /Bucket?tagging", "s3:PutBucketTagging", put_bucket_tagging),
@@ -397,8 +406,15 @@ OPERATIONS: tuple[Operation, ...] = (
         head_object,
         version_action="s3:GetObjectVersion",
     ),
-    _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object),
-    _row("CopyObject", "PUT /Bucket/Key", "s3:PutObject", copy_object, header="x-amz-copy-source"),
+    _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object, partial=_NO_OBJECT_EXTRAS),
+    _row(
+        "CopyObject",
+        "PUT /Bucket/Key",
+        "s3:PutObject",
+        copy_object,
+        header="x-amz-copy-source",
+        partial=_NO_OBJECT_EXTRAS,
+    ),
     _row(
         "DeleteObject",
         "DELETE /Bucket/Key",
@@ -481,7 +497,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _row("SelectObjectContent", "POST /Bucket/Key?select", "s3:GetObject"),
     # Multipart uploads.
     _row(
-        "CreateMultipartUpload", "POST /Bucket/Key?uploads", "s3:PutObject", create_multipart_upload
+        "CreateMultipartUpload",
+        "POST /Bucket/Key?uploads",
+        "s3:PutObject",
+        create_multipart_upload,
+        partial=_NO_OBJECT_EXTRAS,
     ),
     _row("UploadPart", "PUT /Bucket/Key?uploadId&partNumber", "s3:PutObject", upload_part),
     _row(
