@@ -134,9 +134,14 @@ class Gateway:
         await self._ended.wait()
         return cut
 
-    async def serve_stream(self, stream: trio.abc.Stream, *, peer: str, secure: bool) -> None:
-        """Serves one client over any trio stream, and closes it; `serve` must be running."""
-        await self._serve_client(StreamTransport(stream, secure=secure), peer)
+    def attach(self, stream: trio.abc.Stream, *, peer: str, secure: bool) -> None:
+        """Takes over one client on any trio stream as if it had been accepted.
+
+        Raises RuntimeError unless `serve` is running.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the gateway does not serve")
+        self._nursery.start_soon(self._serve_client, StreamTransport(stream, secure=secure), peer)
 
     def _taker(self, listener: Listener) -> Callable[[socket.socket, str], None]:
         """What to do with each connection that this listener accepts."""

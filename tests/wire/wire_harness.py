@@ -15,7 +15,7 @@ from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 
 HOST_ID = "host-id-of-the-tests"
-NOW_MS = 1_795_370_000_000
+NOW_MS = 1_795_372_400_000
 
 
 class TrioClock:
@@ -185,11 +185,7 @@ class Running:
 
     def attach(self, server: trio.abc.Stream) -> None:
         """Serves the other end of any stream."""
-
-        async def serve() -> None:
-            await self.gateway.serve_stream(server, peer="192.0.2.7", secure=False)
-
-        self.nursery.start_soon(serve)
+        self.gateway.attach(server, peer="192.0.2.7", secure=False)
 
     async def talk(self, *pieces: bytes) -> bytes:
         """Sends the pieces and gives all that comes back until the gateway closes."""
