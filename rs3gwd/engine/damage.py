@@ -68,28 +68,31 @@ def find_owners(
             yield part.blob.blob_id, Owner("", b"", None, part_row=row)
 
 
-def drop_owner(
-    txn: Transaction, applier: Applier, ledger: Ledger, owner: Owner, *, now_ms: int
-) -> None:
-    """Removes a version or part, and gives back what it owned."""
+def remove_owner(txn: Transaction, applier: Applier, owner: Owner, *, now_ms: int) -> list[bytes]:
+    """Removes a version or part; gives the blobs that have no owner any more."""
     if owner.version_id is None:
         value = txn.get(Table.PARTS, owner.part_row)
         if value is None:
-            return
+            return []
         part = PART_CODEC.open(owner.part_row, value)
         txn.delete(Table.PARTS, owner.part_row)
-        freed = [part.blob.blob_id] if part.blob is not None else []
-    else:
-        command = DeleteObject(
-            bucket=owner.bucket,
-            key=owner.key,
-            version_id=owner.version_id,
-            now_ms=now_ms,
-            nonce=bytes(16),
-            owner_id="",
-        )
-        freed = applier.apply(command).freed
-    for blob_id in freed:
+        return [part.blob.blob_id] if part.blob is not None else []
+    command = DeleteObject(
+        bucket=owner.bucket,
+        key=owner.key,
+        version_id=owner.version_id,
+        now_ms=now_ms,
+        nonce=bytes(16),
+        owner_id="",
+    )
+    return applier.apply(command).freed
+
+
+def drop_owner(
+    txn: Transaction, applier: Applier, ledger: Ledger, owner: Owner, *, now_ms: int
+) -> None:
+    """As `remove_owner`; the blobs' bytes are dead from then on."""
+    for blob_id in remove_owner(txn, applier, owner, now_ms=now_ms):
         record = find_blob(txn, blob_id)
         if record is not None:
             txn.delete(Table.BLOBS, blob_id)
