@@ -191,7 +191,7 @@ def test_a_map_nearly_full_takes_deletes_only(path: str) -> None:
     """With less than the reserve left, growth is refused before it begins and deletes go on."""
     env = Environment.open(path, map_bytes=1 << 20)
     with env.write() as txn:
-        txn.put(Table.BUCKETS, b"large", bytes(880_000))
+        txn.put(Table.BUCKETS, b"large", bytes(970_000))
     with pytest.raises(DiskFull):
         env.write()
     with env.write(needs_room=False) as txn:
