@@ -11,6 +11,8 @@ Source: "Error responses" in the Amazon S3 API Reference (REST error responses; 
 codes; tagging-related error codes).
 """
 
+import re
+
 from msgspec import Struct
 
 from rs3gwd.base.errors import (
@@ -242,6 +244,8 @@ _OWN_MESSAGE = frozenset(
 )
 """Codes of the store whose errors explain more than the table does."""
 
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
 _BODILESS_STATUSES = frozenset({304})
 
 _REGION_STATUSES = frozenset({301, 307, 400, 403, 404})
@@ -279,8 +283,14 @@ def error_xml(
     host_id: str,
     fields: dict[str, str],
 ) -> bytes:
-    """The `<Error>` document; `fields` stand between the message and the resource."""
-    extra = "".join(element(name, value[:FIELD_CHARACTERS_MAX]) for name, value in fields.items())
+    """The `<Error>` document; `fields` stand between the message and the resource.
+
+    What a caller sent is repeated as far as XML can hold it: an error must be readable above all.
+    """
+    extra = "".join(
+        element(name, _NOT_XML.sub("\ufffd", value[:FIELD_CHARACTERS_MAX]))
+        for name, value in fields.items()
+    )
     return document(
         "Error",
         f"<Code>{code}</Code><Message>{escape(message)}</Message>{extra}"
