@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 import msgspec
-from s3_world import ALICE
+from s3_world import ALICE, S3World
 
 from rs3gwd.base.http import Request
 from rs3gwd.base.records import AccountRecord
@@ -37,7 +37,18 @@ class Case(msgspec.Struct, frozen=True):
     sent: bytes | None = None
     query_tail: str = ""
 
-    def alter(self, request: Request) -> Request:
+    def request(self, world: S3World, upload_id: str) -> Request:
+        """The request, signed in `world` and then made wrong."""
+        target = self.target.replace("{upload}", upload_id)
+        if self.presigned:
+            return self._alter(world.presigned(self.method, target))
+        return self._alter(
+            world.request(
+                self.method, target, body=self.body, headers=dict(self.headers), by=self.by
+            )
+        )
+
+    def _alter(self, request: Request) -> Request:
         """The request with what `change` and `query_tail` say."""
         headers = dict(request.headers)
         for name, value in (self.change(headers) if self.change else {}).items():

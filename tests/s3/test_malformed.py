@@ -8,8 +8,6 @@ from malformed_case import Case
 from malformed_cases import MALFORMED
 from s3_world import BOB, S3World, make_request
 
-from rs3gwd.base.http import Request
-
 CASES_MIN = 150
 """What the project promises; the table has more."""
 
@@ -26,17 +24,6 @@ async def _make_world() -> tuple[S3World, str]:
     return world, answer.text("UploadId")
 
 
-def _request_of(case: Case, world: S3World, upload_id: str) -> Request:
-    target = case.target.replace("{upload}", upload_id)
-    if case.presigned:
-        request = world.presigned(case.method, target)
-    else:
-        request = world.request(
-            case.method, target, body=case.body, headers=dict(case.headers), by=case.by
-        )
-    return case.alter(request)
-
-
 def test_the_table_holds_as_many_cases_as_promised() -> None:
     """Each with a name of its own."""
     assert len(MALFORMED) >= CASES_MIN
@@ -48,7 +35,7 @@ async def test_a_malformed_request_gets_its_error(case: Case) -> None:
     """The exact status and code, in a document that parses, with the id of the request."""
     world, upload_id = await _make_world()
     before = msgspec.msgpack.encode(await world.store.list_versions("bucket"))
-    answer = await world.send(_request_of(case, world, upload_id))
+    answer = await world.send(case.request(world, upload_id))
     assert (answer.status, answer.response.error_code) == (case.status, case.code), answer.body
     root = ElementTree.fromstring(answer.body)
     assert (root.tag, root.findtext("Code")) == ("Error", case.code)
@@ -61,7 +48,7 @@ async def test_a_malformed_request_gets_its_error(case: Case) -> None:
 async def test_the_same_request_by_nobody_tells_nothing(case: Case) -> None:
     """Without a signature there is never a success, and never a word about objects."""
     world, upload_id = await _make_world()
-    signed = _request_of(case, world, upload_id)
+    signed = case.request(world, upload_id)
     target = signed.raw_path + (f"?{signed.raw_query}" if signed.raw_query else "")
     request = make_request(case.method, target, {"host": signed.host}, case.body)
     answer = await world.send(request)

@@ -17,6 +17,8 @@ from rs3gwd.base.records import (
     Versioning,
     VersionRecord,
 )
+from rs3gwd.s3.dates import iso_time
+from rs3gwd.s3.list_format import EntryFormat
 
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 CHECKSUM = Checksum(ChecksumAlgorithm.CRC32, "AAAAAA==")
@@ -382,3 +384,10 @@ async def test_a_name_longer_than_a_key_is_refused(world: S3World, name: str) ->
     """No key could match it."""
     answer = await world.call("GET", f"/bucket?list-type=2&{name}={'a' * 1025}")
     assert (answer.status, answer.code) == (400, "KeyTooLongError")
+
+
+@given(time_ms=st.integers(0, 4_102_444_800_000))
+def test_a_time_in_a_listing_is_written_as_everywhere_else(time_ms: int) -> None:
+    """The listing has a faster way of its own to the same text."""
+    entry_format = EntryFormat()
+    assert entry_format.time(time_ms) == entry_format.time(time_ms) == iso_time(time_ms)
