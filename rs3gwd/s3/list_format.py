@@ -12,6 +12,8 @@ from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.list_arguments import ListArguments
 from rs3gwd.s3.xml_write import element
 
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+
 
 def head_xml(bucket: str, arguments: ListArguments, *, bucket_tag: str = "Name") -> str:
     """The elements that open each answer: bucket, prefix, delimiter, encoding type."""
@@ -40,7 +42,7 @@ class EntryFormat:
     """Formats what many entries of one page have in common only once."""
 
     def __init__(self) -> None:
-        self._dates: dict[int, str] = {}
+        self._minutes: dict[int, str] = {}
         self._storage_classes: dict[str, str] = {}
         self._algorithm: ChecksumAlgorithm | None = None
         self._type: ChecksumType | None = None
@@ -48,12 +50,11 @@ class EntryFormat:
 
     def time(self, time_ms: int) -> str:
         """The ISO form of a time, as `rs3gwd.s3.dates.iso_time` writes it."""
-        day, second = divmod(time_ms // 1000, 86_400)
-        date = self._dates.get(day)
-        if date is None:
-            date = self._dates[day] = iso_time(time_ms).partition("T")[0]
-        minute, second = divmod(second, 60)
-        return f"{date}T{minute // 60:02}:{minute % 60:02}:{second:02}.000Z"
+        minute, second = divmod(time_ms // 1000, 60)
+        start = self._minutes.get(minute)
+        if start is None:
+            start = self._minutes[minute] = iso_time(time_ms)[:17]
+        return f"{start}{_TWO_DIGITS[second]}.000Z"
 
     def version_body(self, version: VersionRecord) -> str:
         """The elements from ETag to StorageClass that every kind of object entry has."""
