@@ -52,15 +52,14 @@ class RecordCodec(Generic[R]):
         """The record. Raises DataCorrupt (checksum), FormatError (version or shape unknown)."""
         if len(value) < 6:
             raise DataCorrupt(f"{self._name} row {key!r}: {len(value)} bytes are too few")
-        payload = value[:-4]
-        if crc32c(payload, crc32c(key)) != int.from_bytes(value[-4:], "big"):
+        if crc32c(key + value[:-4]) != int.from_bytes(value[-4:], "big"):
             raise DataCorrupt(f"{self._name} row {key!r}: checksum does not match")
         if not 1 <= value[0] <= self._version:
             raise FormatError(
                 f"{self._name} row {key!r}: version {value[0]}, newest known is {self._version}"
             )
         try:
-            return self._decode(payload[1:])
+            return self._decode(value[1:-4])
         except msgspec.DecodeError as error:
             raise FormatError(f"{self._name} row {key!r}: {error}") from error
 
