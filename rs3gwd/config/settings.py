@@ -183,17 +183,6 @@ class Config(Struct, frozen=True, kw_only=True):
             most=86_400,
         ),
     ] = 60
-    request_timeout_secs: Annotated[
-        int,
-        Spec(
-            Topic.LIMITS,
-            "RS3GW_REQUEST_TIMEOUT",
-            "Time from the end of a request's body to the start of its response.",
-            unit="seconds",
-            most=86_400,
-            zero="no limit",
-        ),
-    ] = 300
     body_bytes_per_second_min: Annotated[
         int,
         Spec(
@@ -335,8 +324,8 @@ class Config(Struct, frozen=True, kw_only=True):
             "RS3GW_ACCESS_KEY",
             "Access key id to give the root account; empty takes a random one at the first start. "
             "Goes with secret_key.",
-            pattern=r"[A-Za-z0-9_.+=@-]{3,128}",
-            shape="3 to 128 letters, digits and _ . + = @ -",
+            pattern=r"[A-Za-z0-9_.+@-]{3,128}",
+            shape="3 to 128 letters, digits and _ . + @ -",
         ),
     ] = ""
     secret_key: Annotated[

@@ -39,6 +39,8 @@ _NOT_TAKEN = {
     "RS3GW_FSYNC": "writes are synced; see RS3GW_DURABILITY_DEFAULT",
     "RS3GW_CHECKSUM_VALIDATION": "every read is verified",
     "RS3GW_DEFAULT_BUCKET": "there is no default bucket",
+    "RS3GW_REQUEST_TIMEOUT": "slow clients are bounded by RS3GW_HEADER_TIMEOUT, RS3GW_IDLE_TIMEOUT "
+    "and RS3GW_BODY_BYTES_PER_SECOND_MIN, and the work for a request by its own size",
 }
 """Variables of rs3gw whose absence needs a word more than the nearest name."""
 

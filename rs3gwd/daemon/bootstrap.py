@@ -7,6 +7,7 @@ only the daemon's user may read. The same goes for the token that /metrics asks 
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -33,7 +34,7 @@ class RootCredentials(Struct, frozen=True):
 async def ensure_root(
     store: ObjectStore, directory: Directory, config: Config, *, clock: Clock, random: Random
 ) -> RootCredentials | None:
-    """Makes the root account when there is none; gives its credentials if it was made just now.
+    """Makes the root account when there is none; gives its credentials if they are random and new.
 
     A configured access key that the root account lacks is added to it, so that keys can be
     rotated by configuration. The credentials file is synced before the account exists, and a root
@@ -61,7 +62,7 @@ async def ensure_root(
     write_private(Path(config.storage_root) / CREDENTIALS_FILE, msgspec.json.encode(credentials))
     await store.submit(PutAccount(account=account))
     await store.submit(PutAccessKey(access_key=key))
-    return credentials
+    return None if config.secret_key else credentials
 
 
 def ensure_metrics_token(config: Config) -> str:
@@ -92,9 +93,17 @@ def write_private(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def welcome(url: str, credentials: RootCredentials, config: Config) -> str:
-    """The lines for the terminal at the first start, ready to be pasted."""
+def welcome(
+    url: str, credentials: RootCredentials, config: Config, environ: Mapping[str, str]
+) -> str:
+    """The lines for the terminal at the first start, ready to be pasted.
+
+    Where output goes to the journal (JOURNAL_STREAM, systemd.exec(5)) they name the file alone: a
+    secret does not belong into a log that others may read.
+    """
     kept = Path(config.storage_root) / CREDENTIALS_FILE
+    if "JOURNAL_STREAM" in environ:
+        return f"rs3gwd serves {url}. The root account's key is in {kept}.\n"
     return f"""
 rs3gwd serves {url}. This is the root account's key, shown this once (kept in {kept}):
 

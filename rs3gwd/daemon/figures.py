@@ -7,6 +7,7 @@ import msgspec
 from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
 from rs3gwd.engine.engine import Engine
 from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.observe.log_writer import LogWriter
 from rs3gwd.observe.metrics import MetricKind, Metrics
 
 _ENGINE_COUNTERS = {
@@ -54,8 +55,9 @@ def register_metrics(
     gateway: Gateway,
     engine_watcher: EngineWatcher,
     request_watcher: RequestWatcher,
+    log_writer: LogWriter,
 ) -> None:
-    """Makes every figure of engine and front part of /metrics; each is read at the scrape."""
+    """Makes every figure of engine, front and logs part of /metrics; each is read at the scrape."""
 
     def engine_figure(field: str) -> float:
         value: float = getattr(engine.statistics(), field)
@@ -86,6 +88,12 @@ def register_metrics(
         MetricKind.COUNTER,
         lambda: dict(request_watcher.refusals),
         label="code",
+    )
+    metrics.add_source(
+        "rs3gw_log_lines_dropped_total",
+        "Log lines lost because nobody took them fast enough",
+        MetricKind.COUNTER,
+        lambda: float(log_writer.dropped_count),
     )
     metrics.add_source(
         "rs3gw_disk_failed",

@@ -13,14 +13,10 @@ import trio
 
 from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.config import Config, start
-from rs3gwd.config.settings import LogFormat
+from rs3gwd.daemon.logs import open_logs
 from rs3gwd.daemon.node import Node
 from rs3gwd.engine.system import SystemClock
-from rs3gwd.observe.access_log import AccessLog
-from rs3gwd.observe.log_writer import LogWriter
-from rs3gwd.observe.logs import configure_logging
 from rs3gwd.observe.notify import Notifier
-from rs3gwd.observe.redact import Redactor
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a native call waits for the GIL beside a busy loop; Python's 5 ms turned an LMDB commit
@@ -37,23 +33,9 @@ def serve(config: Config) -> int:
     """Runs a node until it is told to stop; the exit status."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     os.umask(0o077)
-    writer = LogWriter(sys.stdout.fileno())
-    redactor = Redactor()
-    if config.secret_key:
-        redactor.add_secret(config.secret_key)
-    is_json = config.log_format is LogFormat.JSON or (
-        config.log_format is LogFormat.AUTO and not sys.stdout.isatty()
-    )
-    clock = SystemClock()
-    configure_logging(
-        writer, redactor, level=config.log_level, is_json=is_json, now_ms=clock.now_ms
-    )
-    access_log = None
-    if config.access_log:
-        access_log = AccessLog(writer, is_json=is_json, now_ms=clock.now_ms)
-    writer.start()
+    logs = open_logs(config, SystemClock())
     try:
-        trio.run(_serve, Node(config, access_log=access_log, notifier=Notifier(os.environ)))
+        trio.run(_serve, Node(config, logs=logs, notifier=Notifier(os.environ)))
     except (Rs3gwError, OSError, ExceptionGroup) as error:
         causes = _leaves(error)
         if not all(isinstance(cause, (Rs3gwError, OSError)) for cause in causes):
@@ -62,7 +44,7 @@ def serve(config: Config) -> int:
             print(f"rs3gwd: {cause}", file=sys.stderr)
         return 1
     finally:
-        writer.close()
+        logs.writer.close()
     return 0
 
 

@@ -10,6 +10,7 @@ bind, READY. Order of the end: the gateway drains, then the admin socket closes,
 nobody is told yes by a part whose ground is gone.
 """
 
+import os
 import ssl
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ from rs3gwd.base.admin import SOCKET_PATH
 from rs3gwd.config import Config
 from rs3gwd.daemon.bootstrap import ensure_metrics_token, ensure_root, welcome
 from rs3gwd.daemon.figures import node_figures, register_metrics
+from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.opening import data_root, open_engine
 from rs3gwd.daemon.settings import address_of, gateway_limits, presigned_v2_methods
 from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
@@ -31,7 +33,6 @@ from rs3gwd.gateway.asgi_app import Readiness, make_pages
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.iam.administration import Administration
 from rs3gwd.node.local import LocalDirectory, LocalStore
-from rs3gwd.observe.access_log import AccessLog
 from rs3gwd.observe.metrics import Metrics
 from rs3gwd.observe.notify import Notifier, keep_watchdog
 from rs3gwd.s3.call import Services
@@ -41,15 +42,16 @@ from rs3gwd.s3.service import S3Service
 class Node:
     """A node that is opened and not yet serving; `run` serves until `stop` is set."""
 
-    def __init__(self, config: Config, *, access_log: AccessLog | None, notifier: Notifier) -> None:
+    def __init__(self, config: Config, *, logs: Logs, notifier: Notifier) -> None:
         self._config = config
         self._notifier = notifier
+        self._logs = logs
         self._clock = SystemClock()
         self._random = SystemRandom()
         self._threads = TrioThreads()
         self._metrics = Metrics()
         self._engine_watcher = EngineWatcher()
-        self._request_watcher = RequestWatcher(self._metrics, access_log)
+        self._request_watcher = RequestWatcher(self._metrics, logs.access_log)
         self._log = structlog.get_logger()
 
     async def run(self, stop: trio.Event) -> None:
@@ -79,7 +81,12 @@ class Node:
         )
         gateway = self._make_gateway(engine, store, directory)
         register_metrics(
-            self._metrics, engine, gateway, self._engine_watcher, self._request_watcher
+            self._metrics,
+            engine,
+            gateway,
+            self._engine_watcher,
+            self._request_watcher,
+            self._logs.writer,
         )
         admin = AdminServer(
             str(data_root(self._config) / SOCKET_PATH),
@@ -97,7 +104,8 @@ class Node:
             nursery.start_soon(keep_watchdog, self._notifier)
             url = self._url(gateway)
             if credentials is not None:
-                sys.stdout.write(welcome(url, credentials, self._config))
+                self._logs.redactor.add_secret(credentials.secret_access_key)
+                sys.stdout.write(welcome(url, credentials, self._config, os.environ))
                 sys.stdout.flush()
             self._log.info("ready", url=url, data=str(data_root(self._config)))
             self._notifier.ready()

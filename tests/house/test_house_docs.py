@@ -49,7 +49,7 @@ def test_every_metric_is_documented() -> None:
     metrics = Metrics()
     # Nothing is read before the first scrape, so the parts can be stand-ins.
     absent: Any = object()
-    register_metrics(metrics, absent, absent, absent, absent)
+    register_metrics(metrics, absent, absent, absent, absent, absent)
     rows = [
         f"| `{source.name}` | {source.kind} | {source.label or '-'} | {source.help} |"
         for source in metrics.sources()
@@ -64,7 +64,7 @@ def test_no_metric_is_documented_that_does_not_exist() -> None:
     metrics.observe_request("GetObject", 404, "NoSuchKey", 0.001, 0, 0)
     absent: Any = object()
     scraped = set(METRIC.findall(metrics.render().decode()))
-    register_metrics(metrics, absent, absent, absent, absent)
+    register_metrics(metrics, absent, absent, absent, absent, absent)
     known = scraped | {source.name for source in metrics.sources()}
     named = set(METRIC.findall((DOCS / "operate" / "metrics.md").read_text()))
     assert named - known == set()
