@@ -97,6 +97,10 @@ def endpoint(node: NodeProcess, tmp_path: Path) -> Endpoint:
     """A fresh bucket on a running node."""
     name = f"client-{uuid.uuid4().hex[:16]}"
     s3_client(node).create_bucket(Bucket=name)
+    # The transfer manager of the Common Runtime takes its addressing style from the file alone.
+    settings = tmp_path / ".aws"
+    settings.mkdir()
+    (settings / "config").write_text("[default]\ns3 =\n  addressing_style = path\n")
     return Endpoint(node, name, tmp_path)
 
 
