@@ -9,8 +9,8 @@ stored. Checked are the length (Content-Length, x-amz-decoded-content-length, 5 
 SHA-256, Content-MD5, and the one checksum in a header or trailer.
 
 Bodies of at most INLINE_BYTES_MAX are hashed on the event loop, since a thread hop costs more;
-larger ones go through the ring of buffers in `pump`. Memory per request: that ring, what the body
-stream gives out at a time, and the stage's own.
+larger ones take the belt in `pump`. Memory per request: that belt, what the body stream gives out
+at a time, and the stage's own.
 
 Sources: PutObject and UploadPart in the Amazon S3 API Reference; "Checking object integrity in
 Amazon S3"; "Error responses" for the codes.
@@ -37,7 +37,7 @@ from rs3gwd.s3.checksums import (
     mismatch,
 )
 from rs3gwd.s3.hashing import BodyDigests
-from rs3gwd.s3.pump import pump
+from rs3gwd.s3.pump import gather, pump
 
 INLINE_BYTES_MAX = 32 * 1024
 """Bytes hashed on the event loop: MD5 of 32 KiB takes 45 us, a hop to a thread about 80 us."""
@@ -129,8 +129,7 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
         if data:
             await stage.write(data)
     else:
-        filler = _Filler(intake)
-        await pump(filler.fill, digests, stage, call.services.threads, size_bytes=plan.size_bytes)
+        await pump(intake.receive, digests, stage, call.services.threads)
         _verify(plan, digests, intake.trailers)
     given = plan.given.algorithm if plan.given else None
     return ReceivedBody(
@@ -218,13 +217,7 @@ class _Intake:
 
     async def receive_all(self) -> bytes:
         """The whole body; only for plans whose limit or size is small."""
-        first = await self.receive()
-        if self._ended and not self._pending:
-            return first
-        chunks = [first]
-        while chunk := await self.receive():
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return await gather(self.receive, self._limit_bytes + 1)
 
     def _take(self, chunk: bytes) -> None:
         self.received_bytes += len(chunk)
@@ -241,30 +234,6 @@ class _Intake:
             self.trailers = self._decoder.finish()
         if self._size_bytes is not None and self.received_bytes != self._size_bytes:
             raise _incomplete()
-
-
-class _Filler:
-    """Copies what comes in, whatever its pieces, into whole buffers."""
-
-    __slots__ = ("_intake", "_rest")
-
-    def __init__(self, intake: _Intake) -> None:
-        self._intake = intake
-        self._rest = memoryview(b"")
-
-    async def fill(self, buffer: memoryview) -> int:
-        """Fills `buffer` as far as the body goes and gives the count of bytes; 0 at the end."""
-        filled = 0
-        while filled < len(buffer):
-            if not self._rest:
-                self._rest = memoryview(await self._intake.receive())
-                if not self._rest:
-                    break
-            count = min(len(self._rest), len(buffer) - filled)
-            buffer[filled : filled + count] = self._rest[:count]
-            self._rest = self._rest[count:]
-            filled += count
-        return filled
 
 
 def _verify(plan: BodyPlan, digests: BodyDigests, trailers: dict[str, str]) -> None:

@@ -2,9 +2,9 @@
 
 Reads follow RFC 9110 section 13.2.2: If-Match, else If-Unmodified-Since, decide on 412; then
 If-None-Match, else If-Modified-Since, on 304; then If-Range on the range. That precedence is the
-table AWS gives for GetObject (If-Match true and If-Unmodified-Since false: 200; If-None-Match false
-and If-Modified-Since true: 304). A date that is no HTTP date is ignored (section 13.1.3). The source
-of a copy has the same conditions under other names, and always fails with 412.
+table AWS gives for GetObject (If-Match true and If-Unmodified-Since false: 200; If-None-Match
+false and If-Modified-Since true: 304). A date that is no HTTP date is ignored (section 13.1.3). The
+source of a copy has the same conditions under other names, and always fails with 412.
 
 Writes are not decided here: the condition travels inside the command and is decided in the
 apply, so that of many racing writers exactly one wins. AWS knows two forms: `If-None-Match: *`
@@ -65,8 +65,8 @@ def evaluate(
 ) -> tuple[Verdict, str]:
     """The verdict on a representation, and the header that decided it (empty for PROCEED).
 
-    RFC 9110 section 13.2.2. `etag` is ours: strong, without quotes. HTTP dates have whole seconds, so
-    the time is compared as the Last-Modified header shows it.
+    RFC 9110 section 13.2.2. `etag` is ours: strong, without quotes. HTTP dates have whole seconds,
+    so the time is compared as the Last-Modified header shows it.
     """
     modified_s = last_modified_ms // 1000
     if conditions.if_match is not None:

@@ -67,7 +67,7 @@ STORAGE_CLASSES = frozenset(
         "DEEP_ARCHIVE",
     }
 )
-"""The storage classes of general purpose buckets. The name is kept and shown; all are stored alike."""
+"""The classes of general purpose buckets. The name is kept and shown; all are stored alike."""
 
 _CANNED_ACLS_THAT_HOLD = frozenset({"private", "bucket-owner-full-control"})
 _CANNED_ACLS = _CANNED_ACLS_THAT_HOLD | {
