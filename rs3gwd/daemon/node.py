@@ -119,6 +119,7 @@ class Node:
         self, engine: Engine, store: LocalStore, directory: LocalDirectory
     ) -> Gateway:
         config = self._config
+        host_id = self._random.token_bytes(12).hex()
         service = S3Service(
             Services(
                 store=store,
@@ -130,6 +131,7 @@ class Node:
                 virtual_host_domains=config.virtual_host_domains,
                 presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
                 durability_default=config.durability_default,
+                host_id=host_id,
             )
         )
         pages: Any = make_pages(
@@ -147,7 +149,7 @@ class Node:
             observer=self._request_watcher,
             clock=self._clock,
             random=self._random,
-            host_id=self._random.token_bytes(12).hex(),
+            host_id=host_id,
             limits=gateway_limits(config),
             tls_context=_tls_context(config),
         )

@@ -62,7 +62,7 @@ class S3Service:
             if route.operation.name == _FORM_UPLOAD:
                 _not_implemented(route.operation)
             authenticated = self._authenticate(request)
-            principal = authenticated.principal.canonical_id
+            principal = authenticated.principal.access_key_id
             if authenticated.query_headers:
                 request = _with_headers(request, authenticated.query_headers)
                 # A header may choose the operation (x-amz-copy-source).

@@ -16,7 +16,9 @@ def bucket() -> None:
 
 @bucket.command("durability")
 @click.argument("name", metavar="BUCKET")
-@click.argument("durability", metavar="CLASS", type=click.Choice([str(each) for each in Durability]))
+@click.argument(
+    "durability", metavar="CLASS", type=click.Choice([str(each) for each in Durability])
+)
 @click.pass_context
 def durability(context: click.Context, name: str, durability: str) -> None:
     """Set what a 2xx on later writes to BUCKET means.

@@ -1,0 +1,57 @@
+"""`rs3gwctl`: accounts, buckets, status, check and repair of the node on this machine.
+
+Everything here works on a data directory: through the daemon's admin socket where one runs, on the
+store itself where none does. Exit status: 0, 1 when the command failed or `check` found something,
+2 for a command line that is not understood.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+import rs3gwd
+from rs3gwd.base.admin import NodeStatus
+from tools.rs3gwctl.accounts import account
+from tools.rs3gwctl.buckets import bucket
+from tools.rs3gwctl.inspection import check, repair
+from tools.rs3gwctl.session import SessionError, administer
+from tools.rs3gwctl.show import show_table
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=lambda: os.environ.get("RS3GW_STORAGE_ROOT") or "./data",
+    help="The data directory (RS3GW_STORAGE_ROOT, else ./data).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.version_option(rs3gwd.__version__, prog_name="rs3gwctl")
+@click.pass_context
+def main(context: click.Context, data: Path, as_json: bool) -> None:
+    """Administer the rs3gwd node on this machine."""
+    context.obj = {"data": data.resolve(), "json": as_json}
+
+
+@main.command("status")
+@click.pass_context
+def status(context: click.Context) -> None:
+    """Show the figures of the node."""
+    try:
+        figures = administer(context.obj["data"], NodeStatus()).figures
+    except SessionError as error:
+        raise click.ClickException(str(error)) from error
+    if context.obj["json"]:
+        click.echo(json.dumps(figures))
+        return
+    show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
+
+
+for command in (account, bucket, check, repair):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()
