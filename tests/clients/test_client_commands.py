@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_client_programs import CLIENTS, INSTALL, needs
+from test_client_programs import CLIENTS, miss, needs
 
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -19,7 +19,7 @@ def on_path(name: str) -> str:
     """The command of this name, or a skip that says how to get it."""
     found = shutil.which(name, path="/usr/bin:/usr/local/bin")
     if found is None:
-        pytest.skip(f"{name}: {INSTALL}")
+        miss(name)
     return found
 
 
@@ -74,7 +74,7 @@ def test_aws_cli_v2_copies_syncs_presigns_and_removes(endpoint, run: Run) -> Non
         "aws-cli/2"
         not in subprocess.run([aws, "--version"], capture_output=True, text=True, check=True).stdout
     ):
-        pytest.skip(f"{aws} is not version 2: {INSTALL}")
+        miss("AWS CLI version 2")
     aws_commands(endpoint, run, aws)
 
 

@@ -1,7 +1,9 @@
 """Programs written against SDKs other than boto3, each run in the environment it needs."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -19,8 +21,15 @@ Run = Callable[..., str]
 def needs(path: Path) -> Path:
     """The path, or a skip that says how to get it."""
     if not path.exists():
-        pytest.skip(f"{path.name}: {INSTALL}")
+        miss(path.name)
     return path
+
+
+def miss(name: str) -> NoReturn:
+    """Skips with the way to install the client, or fails where all were asked for."""
+    if os.environ.get("RS3GW_TEST_ALL_CLIENTS"):
+        pytest.fail(f"{name} is missing, and all clients were asked for")
+    pytest.skip(f"{name}: {INSTALL}")
 
 
 @pytest.mark.parametrize(
