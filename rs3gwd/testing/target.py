@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import trio
@@ -37,16 +37,25 @@ from rs3gwd.testing.memory_multipart import checksum_of
 UNKNOWN_ID = "0" * 32
 """Stands for a version or upload that was never made: an id in form, of nothing."""
 
+ID_CHARACTERS = len(UNKNOWN_ID)
+
 PIECE_BYTES = 70_001
 """Bodies are written in pieces of this size: no multiple of anything."""
 
 
 class StoreTarget:
-    """Operations on one store. `names` maps the ids that the store chose to the names given."""
+    """Operations on one store. `names` maps the ids that the store chose to the names given.
 
-    def __init__(self, store: ObjectStore) -> None:
+    An id that the engine made begins with the nonce of its operation, so that even what was never
+    acknowledged has a name: `names_by_nonce` gives it.
+    """
+
+    def __init__(
+        self, store: ObjectStore, *, names_by_nonce: Mapping[bytes, str] | None = None
+    ) -> None:
         self.store = store
         self.names: dict[str, str] = {}
+        self._names_by_nonce = names_by_nonce or {}
         self._ids: dict[str, str] = {}
 
     def beside(self, store: ObjectStore) -> StoreTarget:
@@ -68,8 +77,12 @@ class StoreTarget:
         return self._ids.get(name, UNKNOWN_ID)
 
     def name_of(self, actual_id: str) -> str:
-        """The name of an id; an id that was never learnt is shown as it is."""
-        return self.names.get(actual_id, actual_id)
+        """The name of an id; an id that is not known is shown as it is."""
+        known = self.names.get(actual_id)
+        if known is None and len(actual_id) == ID_CHARACTERS:
+            nonce = base64.b64decode(actual_id, altchars=b"._")[:16]
+            known = self._names_by_nonce.get(nonce)
+        return actual_id if known is None else known
 
     async def perform(self, operation: s.AnyOperation) -> s.Outcome:
         """Does it. A refusal is an outcome; every other failure passes through."""

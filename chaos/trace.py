@@ -1,0 +1,99 @@
+"""What a process did to its files, as `trace_shim.c` recorded it.
+
+What it is not: it does not say what may be left after a power cut (`chaos.disk_model` does).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+SHIM_SOURCE = Path(__file__).with_name("trace_shim.c")
+
+_HEAD = struct.Struct("<cBHiQI")
+_FLAG_SYNCED = 1
+_FLAG_DIRECTORY = 2
+
+
+class Kind(StrEnum):
+    """The kinds of records, by their letter in the log."""
+
+    CREATE = "c"
+    OPEN = "o"
+    CLOSE = "x"
+    WRITE = "w"
+    TRUNCATE = "t"
+    ALLOCATE = "a"
+    SYNC_BEGIN = "s"
+    SYNC_END = "S"
+    UNLINK = "u"
+    RENAME = "r"
+    MAKE_DIRECTORY = "d"
+    MAP_SYNC = "m"
+
+
+class TraceEvent(Struct, frozen=True):
+    """One record. `offset` is the new length for TRUNCATE and the new end for ALLOCATE.
+
+    `data` holds the bytes of a WRITE and the new path of a RENAME. `is_synced` marks a WRITE
+    through O_DSYNC, `is_directory` the sync of a directory. Paths are relative to the root.
+    """
+
+    kind: Kind
+    path: str
+    descriptor: int
+    offset: int
+    data: bytes
+    is_synced: bool
+    is_directory: bool
+
+
+class NoCompiler(Exception):
+    """There is no C compiler here, so nothing can be recorded."""
+
+
+def build_shim(directory: Path) -> Path:
+    """Compiles the shim into `directory` and gives its path. Raises NoCompiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise NoCompiler("the recorder of writes is a C library, and neither gcc nor cc is here")
+    target = directory / "trace_shim.so"
+    command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(SHIM_SOURCE)]
+    subprocess.run([*command, "-ldl", "-lpthread"], check=True)
+    return target
+
+
+def record(command: Sequence[str], *, root: Path, log: Path, shim: Path) -> None:
+    """Runs a command and records into `log` what it does below `root`.
+
+    Raises CalledProcessError when the command fails.
+    """
+    environment = dict(os.environ)
+    environment["LD_PRELOAD"] = str(shim)
+    environment["RS3GW_TRACE_ROOT"] = str(root.resolve())
+    environment["RS3GW_TRACE_LOG"] = str(log)
+    subprocess.run(command, env=environment, check=True)
+
+
+def read_trace(log: Path) -> Iterator[TraceEvent]:
+    """The records of a log, in order."""
+    with log.open("rb") as file:
+        while head := file.read(_HEAD.size):
+            letter, flags, path_bytes, descriptor, offset, data_bytes = _HEAD.unpack(head)
+            path = file.read(path_bytes).decode()
+            yield TraceEvent(
+                kind=Kind(letter.decode()),
+                path=path,
+                descriptor=descriptor,
+                offset=offset,
+                data=file.read(data_bytes),
+                is_synced=bool(flags & _FLAG_SYNCED),
+                is_directory=bool(flags & _FLAG_DIRECTORY),
+            )
