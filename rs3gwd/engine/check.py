@@ -141,6 +141,7 @@ class _Checker:
         self._segment_count = 0
         self._bytes_read = 0
         self._store_id = b""
+        self._live_ends: dict[int, int] = {}
 
     def report(self) -> CheckReport:
         return CheckReport(
@@ -229,6 +230,7 @@ class _Checker:
     def _check_accounts(self, txn: Transaction, rows: dict[int, SegmentRecord]) -> None:
         """The live bytes counted per segment, against the rows."""
         live: Counter[int] = Counter()
+        ends = self._live_ends
         for key, value in txn.cursor(Table.BLOBS):
             self._blob_count += 1
             try:
@@ -238,6 +240,7 @@ class _Checker:
                 continue
             for extent in record.extents:
                 live[extent.segment_id] += extent.footprint
+                ends[extent.segment_id] = max(ends.get(extent.segment_id, 0), extent.end)
                 row = rows.get(extent.segment_id)
                 if row is None or extent.end > row.committed_end:
                     detail = f"extent at {extent.offset} of segment {extent.segment_id:016x}"
@@ -270,7 +273,7 @@ class _Checker:
             self._check_unknown(segment_id, max(rows, default=0))
         for done, segment_id in enumerate(sorted(rows.keys() & files)):
             self._progress(CheckProgress("segments", done, len(files)))
-            self._check_file(segment_id, rows[segment_id])
+            self._check_file(segment_id)
 
     def _row_now(self, segment_id: int) -> SegmentRecord | None:
         with self._environment.read() as txn, suppress(DataCorrupt, FormatError):
@@ -284,7 +287,8 @@ class _Checker:
         if segment_path(segment_id).rpartition("/")[2] in self._disk.list(SEGMENT_DIRECTORY):
             self.find(FindingKind.SEGMENT_UNKNOWN, segment_path(segment_id), "is not in the index")
 
-    def _check_file(self, segment_id: int, row: SegmentRecord) -> None:
+    def _check_file(self, segment_id: int) -> None:
+        """A file may end early where only dead bytes are missing: a power cut takes those."""
         where = segment_path(segment_id)
         problem: tuple[FindingKind, str] | None = None
         try:
@@ -297,8 +301,8 @@ class _Checker:
             if (header.segment_id, header.store_id) != (segment_id, self._store_id):
                 detail = f"is segment {header.segment_id:016x} of store {header.store_id.hex()}"
                 problem = (FindingKind.SEGMENT_HEADER, detail)
-            elif size < row.committed_end:
-                detail = f"{size} bytes long, records up to {row.committed_end}"
+            elif size < self._live_ends.get(segment_id, 0):
+                detail = f"{size} bytes long, live up to {self._live_ends[segment_id]}"
                 problem = (FindingKind.SEGMENT_SHORT, detail)
         if problem is not None:
             now = self._row_now(segment_id)

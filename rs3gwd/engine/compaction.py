@@ -14,7 +14,7 @@ copied and never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -83,6 +83,7 @@ class Compactor:
         dead_ratio: float,
         interval_s: float,
         bytes_per_s: int,
+        unlink_retired: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._environment = environment
@@ -96,6 +97,7 @@ class Compactor:
         self._dead_ratio = dead_ratio
         self._interval_s = interval_s
         self._bytes_per_s = bytes_per_s
+        self._unlink_retired = unlink_retired
         self._damaged: set[int] = set()
         self._lock = trio.Lock()
         self.compacted = 0
@@ -108,8 +110,8 @@ class Compactor:
                 await self.compact_all()
             except (DiskFull, Overloaded):
                 continue  # the next round tries again
-            except DiskFailed:
-                return  # latched; the event was sent then
+            except DiskFailed as error:
+                self._health.latch(str(error))
 
     async def compact_all(self, *, dead_ratio: float | None = None) -> int:
         """Compacts every sealed segment at or above the ratio, the deadest first; gives how many.
@@ -154,6 +156,7 @@ class Compactor:
             return False
         await self._pipeline.change(partial(_drop, segment.id))
         self._access.retire(segment.id)
+        await self._unlink_retired()  # at once: on a full disk the next segment needs the room
         self.compacted += 1
         self._observer.on_event(
             EngineEvent(EventKind.SEGMENT_COMPACTED, f"{len(live)} records moved", segment.id)
@@ -164,9 +167,8 @@ class Compactor:
         """The records of a segment that the index names, by a scan of their headers."""
         live: list[LiveRecord] = []
         with SegmentFiles(self._store.disk) as files:
-            descriptor = files.descriptor(segment.id)
             records = scan_segment(
-                lambda length, offset: self._store.disk.pread(descriptor, length, offset),
+                partial(files.pread, segment.id),
                 segment_id=segment.id,
                 start=SEGMENT_HEADER_BYTES,
                 end=segment.record.committed_end,
@@ -196,7 +198,7 @@ class Compactor:
             batch = _take_batch(live, position)
             position += len(batch)
             size = sum(record.extent.footprint for record in batch)
-            await self._space.admit(size)
+            await self._space.admit_compaction(size)
             whole = await self._move_batch(batch) and whole
             await trio.sleep(size / self._bytes_per_s)
         return whole

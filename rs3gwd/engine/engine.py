@@ -218,6 +218,7 @@ class _Parts:
             dead_ratio=settings.compaction_dead_ratio,
             interval_s=settings.compaction_interval_s,
             bytes_per_s=settings.compaction_bytes_per_s,
+            unlink_retired=self.housekeeper.unlink_retired,
         )
 
 

@@ -140,6 +140,15 @@ class SpaceGuard:
         self._admitted_bytes += size_bytes
         return True
 
+    async def admit_compaction(self, size_bytes: int) -> None:
+        """Lets compaction copy `size_bytes`: it may use the reserve, since it makes room.
+
+        Raises DiskFull when even half the reserve would not be left.
+        """
+        await self._threads.run(self.refresh)
+        if self._free_bytes - size_bytes < self._reserve_bytes // 2:
+            raise DiskFull(f"{self._free_bytes} bytes free, compaction needs {size_bytes}")
+
     def refresh(self) -> None:
         """Reads how much is free. Raises DiskFailed."""
         try:

@@ -76,8 +76,8 @@ class Housekeeper:
                     await self.forget_uploads()
             except (DiskFull, Overloaded):
                 continue  # the next round tries again; who watches saw the event
-            except DiskFailed:
-                return  # latched; the event was sent then
+            except DiskFailed as error:
+                self._health.latch(str(error))
 
     async def tick(self) -> None:
         """One round. Raises DiskFull, DiskFailed, Overloaded."""
@@ -85,7 +85,7 @@ class Housekeeper:
         await self._sync_unsynced()
         await self._seal_full()
         await self._trim()
-        await self._unlink_retired()
+        await self.unlink_retired()
 
     async def forget_uploads(self) -> int:
         """Drops uploads that nobody finished within the retention; gives their number."""
@@ -121,7 +121,8 @@ class Housekeeper:
             await self._threads.run(partial(self._store.shrink, segment))
             self._pool.file(segment)
 
-    async def _unlink_retired(self) -> None:
+    async def unlink_retired(self) -> None:
+        """Removes the files of dropped segments that nobody reads any more."""
         for segment_id in self._access.removable():
             await self._threads.run(partial(self._store.unlink, segment_id))
             await self._pipeline.change(partial(_remove_row, segment_id))

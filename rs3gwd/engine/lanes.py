@@ -41,7 +41,6 @@ class LanePool:
         self._idle: list[Segment] = []
         self._busy = 0
         self._full: list[Segment] = []
-        self._untrimmed: list[Segment] = []
 
     @property
     def busy(self) -> int:
@@ -91,15 +90,15 @@ class LanePool:
         segment.position = segment.record.committed_end
         if self._store.room(segment) < self.room_min():
             self._full.append(segment)
-        elif self._store.scratch(segment) > 2 * self._store.allocate_bytes:
-            self._untrimmed.append(segment)
         else:
             self._idle.append(segment)
             self._idle.sort(key=lambda lane: lane.position)
 
     def take_untrimmed(self) -> list[Segment]:
-        """Lanes with much scratch behind their end; `file` each after `SegmentStore.shrink`."""
-        untrimmed, self._untrimmed = self._untrimmed, []
+        """Takes idle lanes with much scratch out; `file` each after `SegmentStore.shrink`."""
+        bound = 2 * self._store.allocate_bytes
+        untrimmed = [lane for lane in self._idle if self._store.scratch(lane) > bound]
+        self._idle = [lane for lane in self._idle if lane not in untrimmed]
         return untrimmed
 
     def take_full(self) -> list[Segment]:

@@ -253,12 +253,14 @@ class FaultyDisk:
     """A disk that records every call and lets a test decide what becomes of it.
 
     `decide` is asked before each call and gives a Fault or None; it may block (a slow disk).
+    `fired` counts the faults.
     """
 
     def __init__(self, inner: Disk, decide: Callable[[Call], Fault | None] | None = None) -> None:
         self.inner = inner
         self.decide = decide or _no_fault
         self.calls: list[Call] = []
+        self.fired = 0
         self._paths: dict[int, str] = {}
 
     def fail_at(
@@ -369,7 +371,9 @@ class FaultyDisk:
 
     def _note(self, call: Call) -> Fault | None:
         self.calls.append(call)
-        return self.decide(call)
+        fault = self.decide(call)
+        self.fired += fault is not None
+        return fault
 
     def _do(self, call: Call, function: Callable[[], T]) -> T:
         fault = self._note(call)
