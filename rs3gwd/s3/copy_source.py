@@ -164,12 +164,13 @@ def source_version_headers(source: Source) -> list[tuple[str, str]]:
 
 
 async def _pass_on(call: Call, data: Buffer, digests: BodyDigests, stage: Stage) -> None:
-    if len(data) <= INLINE_BYTES_MAX or not digests.lanes:
+    lanes = digests.lanes()
+    if len(data) <= INLINE_BYTES_MAX or not lanes:
         digests.update(data)
         await stage.write(data)
         return
     threads = call.services.threads
-    jobs: list[Job] = [partial(threads.run, partial(lane, data)) for lane in digests.lanes]
+    jobs: list[Job] = [partial(threads.run, partial(lane, data)) for lane in lanes]
     jobs.append(partial(stage.write, data))
     await run_together(jobs)
 

@@ -8,6 +8,7 @@ which cost it 3%, and each SHA in one of its own. Every update of more than 2 Ki
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from awscrt.checksums import crc32c, crc64nvme
@@ -45,28 +46,39 @@ class _Crc:
         return self._value.to_bytes(self._size_bytes, "big")
 
 
+def _new_md5() -> Digest:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _new_crc(algorithm: ChecksumAlgorithm, compute: Callable[[Buffer, int], int]) -> Digest:
+    return _Crc(compute, DIGEST_BYTES[algorithm])
+
+
+_MAKERS: dict[ChecksumAlgorithm, Callable[[], Digest]] = {
+    ChecksumAlgorithm.CRC32: partial(_new_crc, ChecksumAlgorithm.CRC32, crc32),
+    ChecksumAlgorithm.CRC32C: partial(_new_crc, ChecksumAlgorithm.CRC32C, crc32c),
+    ChecksumAlgorithm.CRC64NVME: partial(_new_crc, ChecksumAlgorithm.CRC64NVME, crc64nvme),
+    ChecksumAlgorithm.SHA1: partial(hashlib.sha1, usedforsecurity=False),
+    ChecksumAlgorithm.SHA256: hashlib.sha256,
+}
+
+_SLOW = frozenset({ChecksumAlgorithm.SHA1, ChecksumAlgorithm.SHA256})
+"""Algorithms that get a lane of their own."""
+
+
 def new_digest(algorithm: ChecksumAlgorithm) -> Digest:
     """A running checksum of nothing yet."""
-    match algorithm:
-        case ChecksumAlgorithm.SHA1:
-            return hashlib.sha1(usedforsecurity=False)
-        case ChecksumAlgorithm.SHA256:
-            return hashlib.sha256()
-        case ChecksumAlgorithm.CRC32:
-            return _Crc(crc32, DIGEST_BYTES[algorithm])
-        case ChecksumAlgorithm.CRC32C:
-            return _Crc(crc32c, DIGEST_BYTES[algorithm])
-        case ChecksumAlgorithm.CRC64NVME:
-            return _Crc(crc64nvme, DIGEST_BYTES[algorithm])
+    return _MAKERS[algorithm]()
 
 
 class BodyDigests:
     """MD5 where asked, SHA-256 where asked, and any checksums, of one body.
 
-    `update` feeds all of them; or each of `lanes` is fed every piece, in order, lanes in parallel.
+    `update` feeds all of them; or each of `lanes()` is fed every piece, in order, lanes in
+    parallel.
     """
 
-    __slots__ = ("_checksums", "_md5", "_sha256", "lanes")
+    __slots__ = ("_checksums", "_md5", "_sha256")
 
     def __init__(
         self,
@@ -75,30 +87,38 @@ class BodyDigests:
         with_md5: bool = True,
         with_sha256: bool = False,
     ) -> None:
-        self._md5: Digest | None = hashlib.md5(usedforsecurity=False) if with_md5 else None
-        self._checksums = {algorithm: new_digest(algorithm) for algorithm in algorithms}
-        shared = self._checksums.get(ChecksumAlgorithm.SHA256)
-        self._sha256: Digest | None = (shared or hashlib.sha256()) if with_sha256 else None
-        self.lanes: list[Lane] = self._arrange(alone=shared)
+        self._md5: Digest | None = _new_md5() if with_md5 else None
+        self._checksums = {algorithm: _MAKERS[algorithm]() for algorithm in algorithms}
+        self._sha256: Digest | None = None
+        if with_sha256:
+            self._sha256 = self._checksums.get(ChecksumAlgorithm.SHA256) or hashlib.sha256()
 
-    def _arrange(self, *, alone: Digest | None) -> list[Lane]:
+    def lanes(self) -> list[Lane]:
+        """The digests in groups that may be fed side by side, the slowest group first."""
         light: list[Digest] = [self._md5] if self._md5 else []
-        lanes: list[Lane] = []
+        alone: list[Lane] = []
         for algorithm, digest in self._checksums.items():
-            if algorithm in (ChecksumAlgorithm.SHA1, ChecksumAlgorithm.SHA256):
-                lanes.append(digest.update)
+            if algorithm in _SLOW:
+                alone.append(digest.update)
             else:
                 light.append(digest)
-        if self._sha256 is not None and self._sha256 is not alone:
-            lanes.append(self._sha256.update)
-        if light:
-            lanes.insert(0, _feed_all(light))
-        return lanes
+        if self._has_own_sha256 and self._sha256 is not None:
+            alone.append(self._sha256.update)
+        return [_feed_all(light), *alone] if light else alone
 
     def update(self, data: Buffer) -> None:
         """Feeds every digest here and now; for small data, where a thread hop costs more."""
-        for lane in self.lanes:
-            lane(data)
+        if self._md5 is not None:
+            self._md5.update(data)
+        for digest in self._checksums.values():
+            digest.update(data)
+        if self._sha256 is not None and self._has_own_sha256:
+            self._sha256.update(data)
+
+    @property
+    def _has_own_sha256(self) -> bool:
+        """Whether SHA-256 is no checksum at the same time, which is fed already."""
+        return self._sha256 is not self._checksums.get(ChecksumAlgorithm.SHA256)
 
     @property
     def md5(self) -> bytes:

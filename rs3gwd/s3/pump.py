@@ -57,7 +57,8 @@ async def pump(receive: Receive, digests: BodyDigests, stage: Stage, threads: Th
     Raises what `receive` and `stage` raise, bare; all other work on the body has ended then.
     """
     plates = trio.Semaphore(PIECES)
-    guests = [_Guest() for _ in range(len(digests.lanes) + 1)]
+    lanes = digests.lanes()
+    guests = [_Guest() for _ in range(len(lanes) + 1)]
 
     def finish(piece: _Piece) -> None:
         piece.pending -= 1
@@ -66,7 +67,7 @@ async def pump(receive: Receive, digests: BodyDigests, stage: Stage, threads: Th
 
     try:
         async with trio.open_nursery() as nursery:
-            for lane, guest in zip(digests.lanes, guests, strict=False):
+            for lane, guest in zip(lanes, guests, strict=False):
                 nursery.start_soon(_run_lane, threads, lane, guest, finish)
             nursery.start_soon(_run_stage, stage, guests[-1], finish)
             await plates.acquire()
