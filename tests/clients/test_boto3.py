@@ -158,7 +158,7 @@ def test_the_transfer_manager_uploads_downloads_and_copies(s3: Any, endpoint: En
     "PutBucketVersioning", "GetBucketVersioning", "ListObjectVersions", "DeleteObject"
 )
 def test_versions_are_kept_hidden_and_removed(s3: Any, endpoint: Endpoint) -> None:
-    """Versioning keeps every version, a delete adds a marker, and removing it brings back the last."""
+    """Every version is kept, a delete adds a marker, and removing that brings back the last."""
     bucket = endpoint.bucket
     s3.put_object(Bucket=bucket, Key="k", Body=b"null")
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -200,7 +200,7 @@ def test_conditional_writes_have_one_winner(s3: Any, endpoint: Endpoint) -> None
 
 @pytest.mark.proves("ListObjectsV2", "ListObjects", "DeleteObjects")
 def test_listings_page_roll_up_and_empty(s3: Any, endpoint: Endpoint) -> None:
-    """Pages of both list versions give each key once; a delimiter rolls up; DeleteObjects empties."""
+    """Pages give each key once, a delimiter rolls up, and DeleteObjects empties the bucket."""
     keys = [f"{folder}/{n:03d}" for folder in ("a", "b", "c") for n in range(40)] + ["z"]
     for key in keys:
         s3.put_object(Bucket=endpoint.bucket, Key=key, Body=b"")
