@@ -42,9 +42,10 @@ _EMPTY_CHECKSUMS = frozenset(
     }
 )
 _SDK_HINT = "x-amz-sdk-checksum-algorithm"
-"""Checksums of no bytes, and the SDKs' note of which one they made. Presigners that see no body yet (the AWS SDK for JavaScript since 3.729)
-sign the checksum of nothing; S3 takes no notice of checksums in a query. Only these are passed
-over here: a checksum that somebody computed is held to."""
+"""Checksums of no bytes, and the SDKs' note of which one they made. Presigners that see no body yet
+(the AWS SDK for JavaScript since 3.729) sign the checksum of nothing; S3 takes no notice of
+checksums in a query. Only these are passed over here: a checksum that somebody computed is held to.
+See docs/decisions/0004."""
 
 _ANONYMOUS = Principal(account=None)
 
