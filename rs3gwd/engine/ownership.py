@@ -19,7 +19,7 @@ from rs3gwd.base.records import BucketRecord, ManifestRecord, VersionRecord
 from rs3gwd.engine.apply_state import EMPTY_BLOB_ID, read_manifest
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.tables import BUCKET_CODEC, PART_CODEC, VERSION_CODEC, Table, unescape_key
-from rs3gwd.engine.tree import Tree
+from rs3gwd.engine.tree import Tree, TreeCursor
 
 R = TypeVar("R", bound=Struct)
 DamageReport = Callable[[DataCorrupt | FormatError], None]
@@ -82,20 +82,27 @@ def iterate_versions(
 def iterate_tree(
     txn: Transaction, table: Table, root_id: int, codec: RecordCodec[R], report: DamageReport
 ) -> Iterator[tuple[bytes, R]]:
-    """The logical keys and records of a tree. A damaged pointer ends the walk of this tree."""
+    """The logical keys and records of a tree; what lies behind a damaged pointer is passed over."""
     cursor = Tree(txn, table, root_id).cursor()
-    try:
-        found = cursor.seek(b"")
-        while found:
-            try:
-                record = codec.open(cursor.row_key, cursor.value)
-            except (DataCorrupt, FormatError) as error:
-                report(error)
-            else:
-                yield cursor.key, record
-            found = cursor.next()
-    except (DataCorrupt, FormatError) as error:
-        report(error)
+    found = _advance(lambda: cursor.seek(b""), cursor, report)
+    while found:
+        try:
+            record = codec.open(cursor.row_key, cursor.value)
+        except (DataCorrupt, FormatError) as error:
+            report(error)
+        else:
+            yield cursor.key, record
+        found = _advance(cursor.next, cursor, report)
+
+
+def _advance(move: Callable[[], bool], cursor: TreeCursor, report: DamageReport) -> bool:
+    """Moves the cursor, and on past each damaged pointer; ends since every move goes upwards."""
+    while True:
+        try:
+            return move()
+        except (DataCorrupt, FormatError) as error:
+            report(error)
+            move = cursor.next
 
 
 def _version_blobs(

@@ -26,18 +26,21 @@ from rs3gwd.engine.tables import (
     ACCESS_KEY_CODEC,
     ACCOUNT_CODEC,
     COMPLETED_CODEC,
+    COUNTERS_CODEC,
     EMAIL_CODEC,
     INDEX_CODEC,
+    META_COUNTERS_KEY,
     SEQUENCE_CODEC,
     UPLOAD_CODEC,
     UPLOAD_PLACE_CODEC,
+    CountersRecord,
     Table,
     owner_key,
     u64,
     unescape_key,
     upload_key,
 )
-from rs3gwd.engine.tree import POINTER_KEY_BYTES, Tree
+from rs3gwd.engine.tree import POINTER_CODEC, POINTER_KEY_BYTES, Tree
 from rs3gwd.engine.versions import KeyVersions
 
 DAMAGE_MAX = 1000
@@ -62,11 +65,14 @@ class _Verifier:
         self.reached = dict.fromkeys(TREES, 0)
         self.manifest_count = 0
         self.part_count = 0
+        self.seq_max = 0
+        self.node_id_max = 0
 
     def run(self) -> Iterator[str]:
         for bucket in iterate_buckets(self.txn, self.report):
             yield from self.bucket(bucket)
         yield from self.totals()
+        yield from self.counters()
         yield from self.upload_times()
         yield from self.bucket_owners()
         yield from self.accounts()
@@ -82,6 +88,7 @@ class _Verifier:
 
     def bucket(self, bucket: BucketRecord) -> Iterator[str]:
         name, bucket_id = bucket.name, bucket.bucket_id
+        self.node_id_max = max(self.node_id_max, bucket_id)
         if self.txn.get(Table.BUCKET_OWNERS, owner_key(bucket.owner_id, name)) is None:
             yield f"bucket {name} is missing in the index of its owner"
         for key, version in iterate_versions(self.txn, Table.LIVE, bucket_id, self.report):
@@ -93,7 +100,11 @@ class _Verifier:
         nulls = iterate_tree(self.txn, Table.NULLS, bucket_id, SEQUENCE_CODEC, self.report)
         for key, place in nulls:
             self.reached[Table.NULLS] += 1
-            null = KeyVersions(self.txn, bucket_id, key).in_history(place.seq)
+            try:
+                null = KeyVersions(self.txn, bucket_id, key).in_history(place.seq)
+            except (DataCorrupt, FormatError) as error:
+                self.report(error)
+                continue
             if null is None or null.version_id != NULL_VERSION_ID:
                 yield f"{name}/{key!r}: the NULLS row names no null version"
         yield from self.uploads(bucket)
@@ -105,21 +116,31 @@ class _Verifier:
             self.reached[Table.HISTORY] += 1
             where = f"{name}/{key!r}"
             yield from self.manifest_of(where, version)
-            if before is None or before[0] != key:
-                live = KeyVersions(self.txn, bucket_id, key).live()
-                if live is None and version.kind is VersionKind.OBJECT:
-                    yield f"{where}: nothing is current although an object is the newest"
-                if live is not None and live.seq <= version.seq:
-                    yield f"{where}: a row of HISTORY is newer than the LIVE row"
-            elif before[1] <= version.seq:
-                yield f"{where}: the rows of HISTORY are not newest first"
+            try:
+                if before is None or before[0] != key:
+                    yield from self.newest_of_key(where, bucket_id, key, version)
+                elif before[1] <= version.seq:
+                    yield f"{where}: the rows of HISTORY are not newest first"
+                if version.version_id == NULL_VERSION_ID:
+                    null = KeyVersions(self.txn, bucket_id, key).null_in_history()
+                    if null is None or null.seq != version.seq:
+                        yield f"{where}: the null version in HISTORY has no NULLS row"
+            except (DataCorrupt, FormatError) as error:
+                self.report(error)
             before = key, version.seq
-            if version.version_id == NULL_VERSION_ID:
-                null = KeyVersions(self.txn, bucket_id, key).null_in_history()
-                if null is None or null.seq != version.seq:
-                    yield f"{where}: the null version in HISTORY has no NULLS row"
+
+    def newest_of_key(
+        self, where: str, bucket_id: int, key: bytes, newest: VersionRecord
+    ) -> Iterator[str]:
+        live = KeyVersions(self.txn, bucket_id, key).live()
+        if live is None and newest.kind is VersionKind.OBJECT:
+            yield f"{where}: nothing is current although an object is the newest"
+        if live is not None and live.seq <= newest.seq:
+            yield f"{where}: a row of HISTORY is newer than the LIVE row"
 
     def manifest_of(self, where: str, version: VersionRecord) -> Iterator[str]:
+        self.seq_max = max(self.seq_max, version.seq)
+        self.node_id_max = max(self.node_id_max, version.manifest_id or 0)
         if version.manifest_id is None:
             return
         self.manifest_count += 1
@@ -139,6 +160,7 @@ class _Verifier:
         rows = iterate_tree(self.txn, Table.UPLOADS, bucket.bucket_id, UPLOAD_CODEC, self.report)
         for row, upload in rows:
             self.reached[Table.UPLOADS] += 1
+            self.seq_max = max(self.seq_max, upload.seq)
             key = unescape_key(row[:-8])
             time_row = uploads.time_key(upload.initiated_ms, upload.seq)
             if self.txn.get(Table.UPLOAD_TIMES, time_row) is None:
@@ -152,13 +174,34 @@ class _Verifier:
         """Rows that no walk has reached belong to nothing."""
         for table in TREES:
             pointer_count = 0
-            for row in self.txn.cursor(table).iternext(keys=True, values=False):
-                pointer_count += len(row) == POINTER_KEY_BYTES
+            for row, value in self.txn.cursor(table):
+                if len(row) == POINTER_KEY_BYTES:
+                    pointer_count += 1
+                    self.count_node(row, value)
             yield from self.compare(table, self.reached[table] + pointer_count)
         yield from self.compare(Table.MANIFESTS, self.manifest_count)
         yield from self.compare(Table.PARTS, self.part_count)
         upload_count = self.reached[Table.UPLOADS] + self.txn.count(Table.COMPLETED)
         yield from self.compare(Table.UPLOAD_TIMES, upload_count)
+
+    def count_node(self, row: bytes, value: bytes) -> None:
+        try:
+            self.node_id_max = max(self.node_id_max, POINTER_CODEC.open(row, value).node_id)
+        except (DataCorrupt, FormatError) as error:
+            self.report(error)
+
+    def counters(self) -> Iterator[str]:
+        """A counter that has fallen back would give out a number a second time."""
+        value = self.txn.get(Table.META, META_COUNTERS_KEY)
+        record = CountersRecord()
+        if value is not None:
+            try:
+                record = COUNTERS_CODEC.open(META_COUNTERS_KEY, value)
+            except (DataCorrupt, FormatError) as error:
+                self.report(error)
+                return
+        if record.seq < self.seq_max or record.node_id < self.node_id_max:
+            yield f"META: the counters {record} are behind {self.seq_max}, {self.node_id_max}"
 
     def compare(self, table: Table, expected: int) -> Iterator[str]:
         found = self.txn.count(table)
