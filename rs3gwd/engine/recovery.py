@@ -10,6 +10,9 @@ the blobs that a power cut may have taken (rows of UNSYNCED).
     yes   SEALED    full                                       nothing
     yes   DROPPED   crash between commit and unlink            unlinked, then the row is removed
     no    DROPPED   crash between unlink and commit            the row is removed
+    yes   empty,    another batch's commit recorded it, and    unlinked, then the row is removed
+          no header the power went before its header was
+                    synced
     no    empty     crash before the file was made             the row is removed
     no    other     damage                                     event; reads answer DataCorrupt
     yes   none      id above all rows: crash before the        unlinked: nothing in it was ever
@@ -41,7 +44,11 @@ from rs3gwd.engine.damage import Owner, drop_owner, find_owners, owner_by_hint
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.events import EngineEvent, EventKind, Observer
 from rs3gwd.engine.segment_files import SegmentFiles, verify_extent
-from rs3gwd.engine.segment_format import SEGMENT_HEADER_BYTES, unpack_segment_header
+from rs3gwd.engine.segment_format import (
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    unpack_segment_header,
+)
 from rs3gwd.engine.segments import (
     SEGMENT_DIRECTORY,
     Ledger,
@@ -118,6 +125,9 @@ def _settle_rows(
             if segment_id in files:
                 disk.unlink(segment_path(segment_id))
             gone.append(segment_id)
+        elif segment_id in files and _is_unfinished(disk, segment_id, row):
+            disk.unlink(segment_path(segment_id))
+            gone.append(segment_id)
         elif segment_id not in files:
             if row.live_bytes == 0:
                 gone.append(segment_id)
@@ -154,16 +164,32 @@ def _settle_files(
     disk.sync_directory(SEGMENT_DIRECTORY)
 
 
+def _is_unfinished(disk: Disk, segment_id: int, row: SegmentRecord) -> bool:
+    """Whether a segment in which nothing was ever committed has no header of its own.
+
+    Its row may have been committed, with others, while the file was still being made.
+    """
+    if row.committed_end > SEGMENT_HEADER_BYTES:
+        return False
+    header = _read_header(disk, segment_id)
+    return header is None or header.segment_id != segment_id
+
+
 def _is_foreign(disk: Disk, segment_id: int, store_id: bytes) -> bool:
     """Whether the header says that a segment belongs to another store."""
+    header = _read_header(disk, segment_id)
+    return header is not None and header.store_id != store_id
+
+
+def _read_header(disk: Disk, segment_id: int) -> SegmentHeader | None:
+    """The header of a segment; None where the crash came before it was written."""
     descriptor = disk.open(segment_path(segment_id))
     try:
-        header = unpack_segment_header(disk.pread(descriptor, SEGMENT_HEADER_BYTES, 0))
+        return unpack_segment_header(disk.pread(descriptor, SEGMENT_HEADER_BYTES, 0))
     except (DataCorrupt, FormatError):
-        return False  # the crash came before the header was written
+        return None
     finally:
         disk.close(descriptor)
-    return header.store_id != store_id
 
 
 def recover_unsynced(
