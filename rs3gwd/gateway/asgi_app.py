@@ -18,7 +18,13 @@ from msgspec import Struct
 from quart import Response, abort, jsonify, request
 from quart_trio import QuartTrio
 
-from rs3gwd.gateway.asgi_s3 import AsgiReceive, AsgiScope, AsgiSend
+from rs3gwd.gateway.asgi_s3 import (
+    CONNECTION_KEY,
+    AsgiReceive,
+    AsgiScope,
+    AsgiSend,
+    HandedConnection,
+)
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -88,10 +94,19 @@ class PortApp:
         """One request, WebSocket or lifespan."""
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
-        elif not scope["http_version"].startswith("1"):
-            await (self._pages if self._is_reserved(scope) else self._s3)(scope, receive, send)
-        else:
+            return
+        connection: HandedConnection = scope["state"][CONNECTION_KEY]
+        connection.requests += 1
+        try:
+            if not scope["http_version"].startswith("1"):
+                app = self._pages if self._is_reserved(scope) else self._s3
+                await app(scope, receive, send)
+                return
             await self._pages(scope, receive, _closing(send))
+        finally:
+            connection.requests -= 1
+        # Hypercorn would wait for the client to close; the connection has had its request.
+        connection.abort()
 
     def _is_reserved(self, scope: AsgiScope) -> bool:
         authorization = b""

@@ -33,13 +33,28 @@ AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 """The three arguments of an ASGI application (ASGI 3.0); typed loosely, as ASGI is."""
 
-ABORT_KEY = "rs3gwd.abort"
-"""Where a scope's state holds the function that cuts the connection."""
+CONNECTION_KEY = "rs3gwd.connection"
+"""Where a scope's state holds the `HandedConnection` that the request came on."""
 
 SEND_BYTES = 64 << 10
 """Bytes handed to hypercorn at once; a client must take them within the patience."""
 
 _BODY_METHODS = frozenset(["PUT", "POST", "PATCH"])
+
+
+class HandedConnection:
+    """A connection in hypercorn's hands, as an application sees it.
+
+    `requests` counts those under way on it: while there are any, silence is no reason to close.
+    """
+
+    def __init__(self, abort: Callable[[], None]) -> None:
+        self.requests = 0
+        self._abort = abort
+
+    def abort(self) -> None:
+        """Cuts the connection, with all its streams."""
+        self._abort()
 
 
 class AsgiBody:
@@ -119,7 +134,8 @@ class S3App:
             response = await exchange.respond(response)
         except PeerGone:
             response = Response(499, [], error_code="ClientDisconnected")
-            scope["state"][ABORT_KEY]()
+            connection: HandedConnection = scope["state"][CONNECTION_KEY]
+            connection.abort()
         finally:
             front.requests_in_flight -= 1
         seconds = front.clock.monotonic() - started

@@ -22,7 +22,12 @@ from rs3gwd.base.http import Request, Response, StreamedBody
 from rs3gwd.base.ports import Buffer
 from rs3gwd.gateway.errors import HttpRefusal, Interrupted, PeerGone
 from rs3gwd.gateway.front import Front
-from rs3gwd.gateway.http1_parser import UPGRADE_HTTP2_PREFACE, Http1Parser, RequestHead
+from rs3gwd.gateway.http1_parser import (
+    UPGRADE_HTTP2_PREFACE,
+    Http1Parser,
+    RequestHead,
+    origin_form,
+)
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.patience import Patience
 from rs3gwd.gateway.request_body import NoBody, RequestBody
@@ -84,7 +89,7 @@ class Connection:
                         return None
                     continue
                 if self._goes_elsewhere(head):
-                    return Handover(received=head.raw + parser.take_rest())
+                    return Handover(received=origin_form(head) + parser.take_rest())
                 if not await self._exchange(head):
                     return None
                 if parser.buffered_bytes:

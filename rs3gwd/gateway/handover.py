@@ -7,7 +7,7 @@ sockets, no signals, no configuration file, no access log of its own.
 """
 
 import logging
-from collections.abc import Callable
+import socket
 from typing import Any, cast
 
 import trio
@@ -19,7 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from rs3gwd.gateway.asgi_app import AsgiApp
-from rs3gwd.gateway.asgi_s3 import ABORT_KEY
+from rs3gwd.gateway.asgi_s3 import CONNECTION_KEY, HandedConnection
 from rs3gwd.gateway.limits import Limits
 
 HTTP2_STREAMS_MAX = 100
@@ -33,16 +33,29 @@ LIFESPAN_SECONDS = 5.0
 
 
 class ReplayStream:
-    """A connection whose first bytes are `received`; as much of a trio stream as hypercorn uses."""
+    """A connection whose first bytes are `received`; as much of a trio stream as hypercorn uses.
 
-    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+    A client that says nothing for `idle_seconds` while no request of its is under way has ended:
+    hypercorn itself would hold a connection for ever that sends the HTTP/2 preface and no more.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        received: bytes,
+        *,
+        connection: HandedConnection,
+        idle_seconds: float,
+    ) -> None:
         self._stream = stream
         self._received = received
+        self._connection = connection
+        self._idle_seconds = idle_seconds
 
     @property
     def socket(self) -> Any:
-        """The socket of a plain connection; a TLS stream has none, which hypercorn tests for."""
-        return cast("trio.SocketStream", self._stream).socket
+        """What hypercorn asks for the two ends' addresses."""
+        return self._stream.socket if isinstance(self._stream, trio.SocketStream) else _NoSocket()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, the replayed ones first; empty at the end."""
@@ -50,7 +63,11 @@ class ReplayStream:
             count = max_bytes or len(self._received)
             data, self._received = self._received[:count], self._received[count:]
             return data
-        return bytes(await self._stream.receive_some(max_bytes))
+        while True:
+            with trio.move_on_after(self._idle_seconds):
+                return bytes(await self._stream.receive_some(max_bytes))
+            if not self._connection.requests:
+                return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Sends all of `data`."""
@@ -64,6 +81,18 @@ class ReplayStream:
     async def aclose(self) -> None:
         """Closes the connection."""
         await self._stream.aclose()
+
+
+class _NoSocket:
+    """Stands where a stream in memory has no socket; hypercorn then knows no addresses."""
+
+    family = socket.AF_UNSPEC
+
+    def getpeername(self) -> None:
+        """Nobody."""
+
+    def getsockname(self) -> None:
+        """Nowhere."""
 
 
 class TlsReplayStream(ReplayStream):
@@ -110,10 +139,15 @@ class Hypercorn:
 
     async def serve(self, stream: trio.abc.Stream, received: bytes, *, secure: bool) -> None:
         """Serves one connection to its end, and closes it."""
-        replayed = (TlsReplayStream if secure else ReplayStream)(stream, received)
         with trio.CancelScope() as scope:
-            abort: Callable[[], None] = scope.cancel
-            state = ConnectionState(cast("Any", {**self._state, ABORT_KEY: abort}))
+            connection = HandedConnection(scope.cancel)
+            replayed = (TlsReplayStream if secure else ReplayStream)(
+                stream,
+                received,
+                connection=connection,
+                idle_seconds=self._config.keep_alive_timeout,
+            )
+            state = ConnectionState(cast("Any", {**self._state, CONNECTION_KEY: connection}))
             server = TCPServer(
                 self._app, self._config, self._context, cast("Any", state), cast("Any", replayed)
             )

@@ -111,6 +111,18 @@ _PREFACE = RequestHead(
 )
 
 
+def origin_form(head: RequestHead) -> bytes:
+    """The bytes of a head with its target in origin-form, for a parser that knows no other."""
+    line_end = head.raw.find(b"\r\n")
+    target_start = len(head.method) + 1
+    if head.raw.startswith((b"/", b"*"), target_start):
+        return head.raw
+    query = f"?{head.raw_query}" if head.raw_query else ""
+    version = head.raw[line_end - 8 : line_end].decode("ascii")
+    line = f"{head.method} {head.raw_path}{query} {version}"
+    return line.encode("ascii") + head.raw[line_end:]
+
+
 class Http1Parser:
     """The tape of one connection. Use: `feed`, `next_head`, then `next_body` until `b""`."""
 

@@ -191,3 +191,26 @@ async def test_many_slow_clients_do_not_hold_up_a_fast_one(count, autojump_clock
         await trio.sleep(30)
         assert gateway.gateway.statistics().connections == 1
         assert gateway.gateway.statistics().buffered_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"PRI * HTTP/2.0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"]
+)
+async def test_silent_http2_connection_is_closed(data, autojump_clock):
+    """A client that sends the preface and nothing else is closed after the idle timeout."""
+    async with running(limits=LIMITS) as gateway:
+        client = gateway.connect()
+        await client.send_all(data)
+        seconds, _ = await closed_after(client)
+        assert 60 <= seconds <= 61
+        await trio.testing.wait_all_tasks_blocked()
+        assert gateway.gateway.statistics().connections == 0
+
+
+async def test_stalled_body_of_a_page_is_closed(autojump_clock):
+    """A page's request whose body does not come is ended by the pages' own timeout."""
+    async with running(limits=LIMITS) as gateway:
+        client = gateway.connect()
+        await client.send_all(put(b"x" * 10, path="/api/x")[:-5])
+        with trio.fail_after(200):
+            await read_all(client)

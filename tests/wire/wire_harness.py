@@ -15,6 +15,7 @@ from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 
 HOST_ID = "host-id-of-the-tests"
+METRICS_TOKEN = "token-of-the-tests"
 NOW_MS = 1_795_372_400_000
 
 
@@ -192,7 +193,9 @@ class Running:
         client = self.connect()
         for piece in pieces:
             await client.send_all(piece)
-        return await read_all(client)
+        data = await read_all(client)
+        await client.aclose()
+        return data
 
     async def answers(self, *pieces: bytes) -> list[Answer]:
         """The responses to the pieces."""
@@ -244,7 +247,7 @@ def make_gateway(
         "handler": surface,
         "pages": make_pages(
             render_metrics=lambda: b"rs3gw_up 1\n",
-            metrics_token="the-token",
+            metrics_token=METRICS_TOKEN,
             readiness=lambda: Readiness(ready=False, checks={"disk": "full"}),
         ),
         "addresses": (),
@@ -287,3 +290,10 @@ def put(body: bytes, *fields: str, path: str = "/bucket/key") -> bytes:
 def streamed(length: int, *blocks: bytes | Rs3gwError) -> Response:
     """A 200 with a streamed body."""
     return Response(200, [], StreamedBody(length=length, source=Blocks(*blocks)))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits, in short steps of real time, for something that only sockets can bring about."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - the condition is the kernel's, not ours
+            await trio.sleep(0.001)
