@@ -215,6 +215,17 @@ def test_a_file_that_cannot_grow_is_disk_full_before_anything_is_written(
     env.close()
 
 
+def test_half_the_reserve_is_enough(path: str, file_bytes_max: Callable[[int], None]) -> None:
+    """Where the whole reserve cannot be had, half of it lets writes go on."""
+    env = Environment.open(path, room_bytes=1 << 20)
+    file_bytes_max(900_000)
+    with env.write() as txn:
+        room_bytes = env.statistics().room_bytes
+        txn.put(Table.BUCKETS, b"row", b"value")
+    env.close()
+    assert 1 << 19 <= room_bytes < 1 << 20
+
+
 def test_a_failed_commit_is_disk_failed(path: str, file_bytes_max: Callable[[int], None]) -> None:
     """A commit that fails in the middle is a failed disk, and the state before it is left."""
     env = Environment.open(path, room_bytes=1 << 20)
