@@ -338,15 +338,20 @@ def translate_error(error: Exception, *, committing: bool = False) -> Exception:
             return FormatError(str(error))
         case lmdb.CorruptedError() | lmdb.PageNotFoundError():
             return DataCorrupt(str(error))
-        case lmdb.Error() if getattr(error, "code", 0) in _FULL:
+        case lmdb.Error() if _system_code(error) in _FULL:
             return DiskFull(str(error))
         case lmdb.PanicError():
             return DiskFailed(str(error))
-        case lmdb.Error() if committing or type(error) is lmdb.Error:
+        case lmdb.Error() if committing or (type(error) is lmdb.Error and _system_code(error)):
             return DiskFailed(str(error))
         case OSError():
             return DiskFull(str(error)) if error.errno in _FULL else DiskFailed(str(error))
     return error
+
+
+def _system_code(error: lmdb.Error) -> int:
+    """The errno of a call that the system failed; 0 for an error of lmdb's own."""
+    return getattr(error, "code", 0)
 
 
 def _open_tables(env: lmdb.Environment, *, read_only: bool) -> tuple[Database, ...]:

@@ -158,6 +158,14 @@ def test_a_foreign_environment_is_refused(path: str) -> None:
         assert foreign.dbs() == [b"theirs"]
 
 
+def test_one_process_opens_an_environment_once(path: str) -> None:
+    """A second open would break the locks of the first, so lmdb refuses it: a bug of ours."""
+    env = Environment.open(path)
+    with pytest.raises(lmdb.Error, match="already open"):
+        Environment.open(path)
+    env.close()
+
+
 def test_reading_only_makes_nothing(path: str) -> None:
     """A read-only open of a missing environment fails and leaves no directory."""
     with pytest.raises((DiskFailed, FormatError)):
