@@ -144,11 +144,11 @@ async def read_body(call: Call, limit_bytes: int, *, with_checksum: bool = True)
     """The whole of a small body, proved, for requests whose body is a document.
 
     `with_checksum` False leaves x-amz-checksum-* headers alone: in CompleteMultipartUpload they
-    speak of the object. Raises ApiError as `plan_body` and `receive_body` do; EntityTooLarge
-    beyond `limit_bytes`. A request without a body gives b"".
+    speak of the object (a trailer never does). Raises ApiError as `plan_body` and `receive_body`
+    do; EntityTooLarge beyond `limit_bytes`. A request without a body gives b"".
     """
     headers = call.request.headers
-    given = given_checksum(headers, call.payload.trailer_names) if with_checksum else None
+    given = given_checksum(headers if with_checksum else {}, call.payload.trailer_names)
     size = call.payload.decoded_length if call.payload.decoder else call.request.content_length
     if size is not None and size > limit_bytes:
         raise _too_large(size, limit_bytes)

@@ -9,8 +9,8 @@ Sources: PutObject, GetObject, HeadObject in the Amazon S3 API Reference; "Worki
 markers" in the User Guide.
 """
 
-from rs3gwd.base.commands import PutObject
-from rs3gwd.base.errors import ApiError, VersionGone
+from rs3gwd.base.commands import UNCONDITIONAL, Conditions, PutObject
+from rs3gwd.base.errors import ApiError, NoSuchKey, PreconditionFailed, VersionGone
 from rs3gwd.base.http import Response
 from rs3gwd.base.ports import StagedBlob
 from rs3gwd.base.records import VersionRecord
@@ -91,6 +91,7 @@ async def put_object(call: Call) -> Response:
     attributes = attributes_from(headers, bucket.owner_id)
     conditions = write_conditions(headers)
     plan = plan_body(call)
+    await _refuse_early(call, conditions)
     store = call.services.store
     async with store.stage(size_hint=plan.size_bytes, durability=bucket.durability) as stage:
         body = await receive_body(call, plan, stage)
@@ -117,6 +118,25 @@ async def put_object(call: Call) -> Response:
             *version_headers(bucket, version.version_id),
         ],
     )
+
+
+async def _refuse_early(call: Call, conditions: Conditions) -> None:
+    """Refuses a condition that does not hold now, before 5 GiB are sent for nothing.
+
+    What decides is still the command: another write may win while the body is under way.
+    """
+    if conditions is UNCONDITIONAL:
+        return
+    try:
+        current = await call.services.store.get_version(call.bucket, call.key, None)
+    except NoSuchKey:
+        if conditions.if_match is not None:
+            raise
+        return
+    if conditions.if_none_match is not None:
+        raise PreconditionFailed("If-None-Match")
+    if conditions.if_match not in ("*", current.etag):
+        raise PreconditionFailed("If-Match")
 
 
 async def submit_version(call: Call, command: PutObject, staged: StagedBlob) -> VersionRecord:

@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_world import World, code_of, make_world, md5_base64, refusal, refused_code, signed
@@ -282,6 +283,29 @@ async def test_an_error_of_the_stage_is_raised_as_it_is() -> None:
         call = await world.call(body=pattern(size))
         with pytest.raises(DiskFull):
             await receive_body(call, plan_body(call), FullStage())  # type: ignore[arg-type]
+
+
+async def test_a_slow_stage_stops_the_network() -> None:
+    """Memory per request is bounded: no more is received than the belt holds."""
+    world = await make_world()
+    received = 0
+
+    class EndlessBody:
+        async def receive(self) -> bytes:
+            nonlocal received
+            received += 100_000
+            return bytes(100_000)
+
+    class StuckStage:
+        async def write(self, data: Buffer) -> None:
+            await trio.sleep_forever()
+
+    call = await world.call(body=EndlessBody())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_body, call, plan_body(call), StuckStage())
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert received <= PIECES * (PIECE_BYTES + 100_000)
 
 
 async def test_a_cancelled_upload_stores_nothing() -> None:

@@ -25,6 +25,7 @@ from rs3gwd.s3.dates import http_date
 from rs3gwd.s3.delete import delete_object
 from rs3gwd.s3.object_body import SMALL_BYTES_MAX
 from rs3gwd.s3.objects import LOOKUPS_MAX, get_object, head_object, put_object
+from rs3gwd.testing.bytes_body import BytesBody
 from rs3gwd.testing.clock import TEST_EPOCH_MS
 from rs3gwd.testing.memory_store import MemoryStore
 
@@ -181,6 +182,41 @@ async def test_conditional_puts_have_one_winner() -> None:
     call = await world.call("other", body=b"three", headers=seen)
     assert await refused_code(put_object(call)) == "NoSuchKey"
     assert await body_of(await world.run(get_object, method="GET")) == b"two"
+
+
+async def test_a_condition_that_fails_is_told_before_the_body_is_read() -> None:
+    """So a client that waits for 100-continue does not send it."""
+    world = await hello()
+    for key, headers, code in (
+        ("key", {"if-none-match": "*"}, "PreconditionFailed"),
+        ("key", {"if-match": '"x"'}, "PreconditionFailed"),
+        ("none", {"if-match": "*"}, "NoSuchKey"),
+    ):
+        call = await world.call(key, body=b"two", headers=headers)
+        assert await refused_code(put_object(call)) == code
+        assert isinstance(call.request.body, BytesBody)
+        assert call.request.body.received == 0
+
+
+async def test_a_write_that_wins_meanwhile_is_seen_by_the_command() -> None:
+    """The look before the body is a courtesy; the apply decides."""
+    world = await make_world()
+
+    class SlowBody:
+        """Another client creates the key while this body is under way."""
+
+        def __init__(self) -> None:
+            self.pieces = [b"two"]
+
+        async def receive(self) -> bytes:
+            if self.pieces:
+                await world.run(put_object, body=b"one")
+                return self.pieces.pop()
+            return b""
+
+    late = await world.call(body=SlowBody(), headers={"if-none-match": "*", "content-length": "3"})
+    assert await refused_code(put_object(late)) == "PreconditionFailed"
+    assert await body_of(await world.run(get_object, method="GET")) == b"one"
 
 
 async def test_versions_are_named_once_versioning_was_enabled() -> None:
