@@ -128,6 +128,7 @@ class Committer:
         self._health = health
         self._space = space
         self._observer = observer
+        self._any_unsynced = False
         self.statistics = CommitStatistics()
 
     def commit(self, batch: Sequence[Entry]) -> None:
@@ -213,6 +214,7 @@ class Committer:
     def _transact(self, entries: Sequence[Entry], wasted: Sequence[Entry]) -> None:
         """Steps 3 and 4."""
         ledger = Ledger(self._store)
+        self._any_unsynced = False
         for entry in wasted:
             if entry.small is not None:
                 ledger.waste(entry.extents)
@@ -269,6 +271,7 @@ class Committer:
         ledger.place(entry.extents, synced=entry.synced)
         if not entry.synced:
             assert not _is_strict(entry), "a strict body reached the commit unsynced"
+            self._any_unsynced = True
             put_unsynced(txn, ref.blob_id, _hint(entry))
 
     def _free(self, blob_id: bytes, txn: Transaction, ledger: Ledger) -> None:
@@ -283,7 +286,8 @@ class Committer:
             self._observer.on_event(EngineEvent(EventKind.PLACEMENT_MISSING, detail))
             return
         txn.delete(Table.BLOBS, blob_id)
-        txn.delete(Table.UNSYNCED, blob_id)
+        if self._any_unsynced or self._unsynced:
+            txn.delete(Table.UNSYNCED, blob_id)
         for extent in ledger.free(record.extents):
             detail = f"blob {blob_id.hex()} was freed from a segment without account"
             self._observer.on_event(
@@ -299,7 +303,8 @@ class Committer:
             if staged.ref is not None and not entry.synced:
                 segment_ids = tuple({extent.segment_id for extent in entry.extents})
                 self._unsynced.add(staged.ref.blob_id, UnsyncedBlob(segment_ids, staged.durability))
-        self._unsynced.remove(freed)
+        if self._unsynced:
+            self._unsynced.remove(freed)
 
     def _report_damage(self, error: Rs3gwError) -> None:
         self._observer.on_event(EngineEvent(EventKind.DATA_CORRUPT, str(error)))

@@ -108,13 +108,15 @@ class Housekeeper:
         self._environment.release_dead_readers()
 
     async def _seal_full(self) -> None:
-        for segment in [*self._pool.take_full(), *self._small_lane.take_sealable()]:
-            try:
-                await self._threads.run(partial(self._store.seal, segment))
-                await self._pipeline.change(partial(_record_sealed, segment))
-            except (DiskFull, Overloaded):
+        full = [*self._pool.take_full(), *self._small_lane.take_sealable()]
+        try:
+            while full:
+                await self._threads.run(partial(self._store.seal, full[-1]))
+                await self._pipeline.change(partial(_record_sealed, full[-1]))
+                full.pop()
+        finally:
+            for segment in full:
                 self._pool.file(segment)  # still full: the next round seals it
-                raise
 
     async def _trim(self) -> None:
         for segment in self._pool.take_untrimmed():

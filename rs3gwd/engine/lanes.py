@@ -59,29 +59,36 @@ class LanePool:
     async def take(self, *, room_bytes: int = 0) -> Segment:
         """Checks a lane out, the fullest first that has `room_bytes`, or a new one.
 
-        Raises Overloaded, DiskFull, DiskFailed. The caller must `leave` it when it writes no more,
-        and `file` it at the end.
+        Raises Overloaded, DiskFull, DiskFailed. The caller must `leave` when it writes no more, and
+        `file` the lane at the end.
         """
         if self._busy >= self._lanes_max:
             raise Overloaded(f"{self._busy} large bodies are being received")
         self._busy += 1
-        for index in range(len(self._idle) - 1, -1, -1):
-            if self._store.room(self._idle[index]) >= room_bytes:
-                return self._idle.pop(index)
         try:
-            return await self._threads.run(self._store.create)
+            return await self.take_next(room_bytes=room_bytes)
         except BaseException:
             self._busy -= 1
             raise
+
+    async def take_next(self, *, room_bytes: int = 0) -> Segment:
+        """One more lane for a writer whose lane is full: never Overloaded in mid-body.
+
+        Raises DiskFull, DiskFailed. The writer still leaves once, and files each lane.
+        """
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._store.room(self._idle[index]) >= room_bytes:
+                return self._idle.pop(index)
+        return await self._threads.run(self._store.create)
 
     def take_idle(self) -> Segment | None:
         """Takes an idle lane for good, if there is one: the small lane's, at start."""
         return self._idle.pop() if self._idle else None
 
     def leave(self) -> None:
-        """A writer is done with a lane that it took, and keeps it until `file`.
+        """A writer is done with the lanes that it took, and keeps them until `file`.
 
-        A lane that is left and never filed (its disk hangs) is not used again until a restart.
+        A lane that is never filed (its disk hangs) is not used again until a restart.
         """
         self._busy -= 1
 

@@ -210,7 +210,7 @@ def recover_unsynced(
             lost = [
                 blob_id for blob_id, blob in blobs.items() if not _is_whole(files, blob_id, blob)
             ]
-            for segment_id in _segments_of(blobs, lost):
+            for segment_id in _segments_of(blobs, lost) & store.segments.keys():
                 store.sync(store.segments[segment_id])
                 store.close(store.segments[segment_id])
             dropped += _finish_step(environment, store, clock, observer, rows, lost)

@@ -147,7 +147,9 @@ def table_bytes(payload_bytes: int) -> int:
 
 def footprint(payload_bytes: int) -> int:
     """The bytes that a record takes in a segment, padding included."""
-    size = RECORD_HEADER_BYTES + payload_bytes + table_bytes(payload_bytes)
+    size = RECORD_HEADER_BYTES + payload_bytes
+    if payload_bytes > BLOCK_BYTES:
+        size += table_bytes(payload_bytes)
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 

@@ -257,10 +257,12 @@ class Ledger:
         """Extents that BLOBS names from now on; `synced` when they are on stable storage."""
         for extent in extents:
             change = self._change(extent.segment_id)
-            change.live += extent.footprint
-            change.end = max(change.end, extent.end)
+            size = extent.footprint
+            end = extent.offset + size
+            change.live += size
+            change.end = max(change.end, end)
             if synced:
-                change.synced_end = max(change.synced_end, extent.end)
+                change.synced_end = max(change.synced_end, end)
 
     def waste(self, extents: Sequence[Extent]) -> None:
         """Extents that were written in this batch and that nothing names."""
@@ -277,8 +279,9 @@ class Ledger:
                 unknown.append(extent)
                 continue
             change = self._change(extent.segment_id)
-            change.live -= extent.footprint
-            change.dead += extent.footprint
+            size = extent.footprint
+            change.live -= size
+            change.dead += size
         return unknown
 
     def synced(self, segment_id: int, end: int) -> None:

@@ -333,10 +333,7 @@ class LaneWriter:
         pool = self._parts.pool
         if self._lane is None or self._store.room(self._lane) < pool.room_min():
             await self._parts.space.admit(self._missing_bytes())
-            if self._lane is not None:
-                pool.leave()
-                self._lane = None
-            self._lane = await pool.take()
+            self._lane = await (pool.take() if self._lane is None else pool.take_next())
             self._held.append(self._lane)
         room = payload_bytes_that_fit(self._store.room(self._lane))
         self._start_extent(self._lane.position, room)

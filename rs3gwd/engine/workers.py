@@ -17,6 +17,10 @@ from rs3gwd.base.ports import Threads
 
 T = TypeVar("T")
 
+JOBS_AT_WORK_MAX = 32
+"""Jobs in threads at one moment, half of the threads there are: however many large bodies stream,
+the commit finds a thread at once."""
+
 
 class Job(Generic[T]):
     """One piece of blocking work; `wait` gives its result."""
@@ -45,10 +49,11 @@ class Job(Generic[T]):
         """Whether `wait` would return at once."""
         return self._done.is_set()
 
-    async def run(self, threads: Threads) -> None:
+    async def run(self, threads: Threads, turns: trio.CapacityLimiter) -> None:
         """Does the work in a thread."""
         try:
-            self._result = await threads.run(self._function)
+            async with turns:
+                self._result = await threads.run(self._function)
             self._error = None
         except (OSError, Rs3gwError) as error:
             self._error = error
@@ -61,6 +66,7 @@ class Workers:
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
+        self._turns = trio.CapacityLimiter(JOBS_AT_WORK_MAX)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -78,5 +84,5 @@ class Workers:
         if self._nursery is None:
             raise Overloaded("the engine is not running")
         job = Job(function)
-        self._nursery.start_soon(job.run, self._threads)
+        self._nursery.start_soon(job.run, self._threads, self._turns)
         return job
