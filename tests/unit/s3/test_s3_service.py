@@ -129,13 +129,13 @@ async def test_a_response_is_labelled_for_log_and_metrics(world: S3World) -> Non
     good = (await world.call("GET", "/bucket")).response
     assert (good.operation, good.principal, good.error_code) == (
         "ListObjects",
-        ALICE.canonical_id,
+        world.key_id(ALICE),
         "",
     )
     bad = (await world.call("GET", "/bucket?max-keys=x")).response
     assert (bad.operation, bad.principal, bad.error_code) == (
         "ListObjects",
-        ALICE.canonical_id,
+        world.key_id(ALICE),
         "InvalidArgument",
     )
     unknown = (await world.call("PATCH", "/bucket", by=None)).response
