@@ -34,6 +34,9 @@ TRAILERS_MAX = 32
 TRAILER_BYTES_MAX = 8192
 """Trailer fields of one body, and their bytes with line ends; AWS clients send one or two."""
 
+PIECE_BYTES_MIN = 16 << 10
+"""From this size on a piece is given out alone; joining it with others would copy it again."""
+
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[\t\x20-\x7e]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 
@@ -87,7 +90,8 @@ class ChunkedDecoder:
     def decode(self, buffer: bytes, start: int) -> tuple[bytes, int]:
         """Reads `buffer` from `start`: the body bytes found there, and where reading stopped.
 
-        Reading stops at the end of the body or of the buffer, or before an unfinished line.
+        Reading stops at the end of the body or of the buffer, before an unfinished line, or
+        behind a large piece: call again while it gives bytes.
         Raises RequestBodyMalformed.
         """
         pieces: list[bytes] = []
@@ -101,6 +105,8 @@ class ChunkedDecoder:
                 self._left -= len(piece)
                 position += len(piece)
                 self._after_data = not self._left
+                if len(piece) >= PIECE_BYTES_MIN:
+                    break
                 continue
             moved = self._decode_line(buffer, position)
             if moved == position:

@@ -228,6 +228,7 @@ class Connection:
         """
         front = self._front
         payload = response.body
+        bodied = has_body(response.status)
         length = payload.length if isinstance(payload, StreamedBody) else len(payload)
         keep = (
             head.keep_alive
@@ -239,7 +240,7 @@ class Connection:
             payload = b""
             if response.length_override is not None:
                 length = response.length_override
-        elif not has_body(response.status):
+        elif not bodied:
             payload = b""
         connection = "" if keep else "close"
         if keep and head.is_http_1_0:
@@ -247,7 +248,7 @@ class Connection:
         encoded = front.heads.encode(
             response.status,
             response.headers,
-            content_length=length if has_body(response.status) else None,
+            content_length=length if bodied else None,
             request_id=request.request_id,
             now_ms=front.clock.now_ms(),
             connection=connection,

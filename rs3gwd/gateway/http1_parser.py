@@ -167,8 +167,11 @@ class Http1Parser:
 
         Raises HttpRefusal.
         """
-        assert self.body_left == 0, "the body before was not read to its end"
+        assert not self._left, "the body before was not read to its end"
+        assert self._chunked is None, "the body before was not read to its end"
         start = self._at
+        if start == len(self._data):
+            return None
         if self._data.startswith(b"\r\n", start):
             start += 2  # One empty line before a request line is ignored (RFC 9112 section 2.2).
         end = self._data.find(_END, start)
@@ -236,12 +239,13 @@ class Http1Parser:
 class _HeadLines:
     """Splits one head with llhttp; kept per connection so that its parser can be used again."""
 
-    __slots__ = ("_complete", "_fields", "_llhttp", "_target")
+    __slots__ = ("_complete", "_fields", "_host", "_llhttp", "_target")
 
     def __init__(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
         self._complete = False
+        self._host = ""  # The last valid one: a connection seldom names another.
         self._llhttp: httptools.HttpRequestParser | None = None
 
     def on_url(self, target: bytes) -> None:
@@ -272,7 +276,9 @@ class _HeadLines:
         connection = headers.get("connection")
         tokens = _tokens(connection) if connection else ()
         target = self._target.decode("ascii")
-        host = host_of(headers)
+        host = headers.get("host")
+        if not host or host != self._host:
+            host = self._host = host_of(headers)
         path, query = _split_target(target, method, host)
         keep_alive = "close" not in tokens if version == b"1.1" else "keep-alive" in tokens
         if content_length == 0 and keep_alive and "upgrade" not in headers:

@@ -20,9 +20,11 @@ def decode(pieces: list[bytes]) -> tuple[bytes, bytes, ChunkedDecoder]:
     held, body = b"", b""
     for piece in pieces:
         held += piece
-        data, at = decoder.decode(held, 0)
-        body += data
-        held = held[at:]
+        while data := decoder.decode(held, 0):
+            body += data[0]
+            held = held[data[1] :]
+            if not data[0]:
+                break
         assert len(held) <= max(SIZE_LINE_BYTES_MAX, TRAILER_BYTES_MAX) or decoder.finished
     return body, held, decoder
 
@@ -89,3 +91,19 @@ def test_bounds_are_exact():
     assert len(decoder.trailers) == TRAILERS_MAX
     with pytest.raises(RequestBodyMalformed):
         decode([b"0\r\n" + b"a: b\r\n" * (TRAILERS_MAX + 1) + b"\r\n"])
+
+
+def test_large_pieces_are_given_out_alone():
+    """A piece from 16 KiB on is not joined with the next one, and nothing is lost."""
+    large, small = b"x" * 20_000, b"y" * 10
+    data = b"".join(b"%x\r\n%b\r\n" % (len(c), c) for c in (small, large, small, small))
+    data += b"0\r\n\r\n"
+    decoder = ChunkedDecoder()
+    given, at = [], 0
+    while True:
+        piece, at = decoder.decode(data, at)
+        if not piece:
+            break
+        given.append(piece)
+    assert given == [small + large, small + small]
+    assert decoder.finished
