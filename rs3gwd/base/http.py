@@ -68,8 +68,8 @@ class Response(Struct):
 
     Content-Length, Date, Server, Connection and the request-id headers are added by the front. For
     HEAD the front sends the head alone, with the length that `body` has, or `length_override`.
-    `operation`, `error_code` and `principal` (the access key id) label access log and metrics. `close` asks the front to
-    close the connection after this response.
+    `operation`, `error_code` and `principal` (the access key id) label access log and metrics.
+    `close` asks the front to close the connection after this response.
     """
 
     status: int
