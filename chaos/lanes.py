@@ -39,14 +39,15 @@ UPLOADS_MAX = 3
 class LaneOptions:
     """What the operations of a run are like. Sizes in bytes; weights by the name of the method.
 
-    `body_sizes` are drawn uniformly; `part_bytes_min` is what the store asks of parts.
+    `body_sizes` are drawn uniformly; `part_bytes_min` is what the store asks of parts. S3 refuses
+    a copy of an object onto itself that changes nothing, so over HTTP there are no `self_copies`.
     """
 
     body_sizes: Sequence[int] = (0, 1, 700, 5_000, 16_000, 17_000, 66_000, 150_000)
     part_bytes_min: int = 5 * 1024 * 1024
     big_part_chance: float = 0.0
     buckets: Sequence[str] = BUCKETS
-    abandons: bool = True
+    self_copies: bool = True
 
 
 def setup_operations() -> list[s.AnyOperation]:
@@ -147,7 +148,7 @@ class Lane:
             (14 if self._uploads else 0, self._part),
             (8 if self._uploads else 0, self._complete),
             (2 if self._uploads else 0, self._abort),
-            (4 if self._options.abandons else 0, self._abandon),
+            (4, self._abandon),
         ]
         weights = [weight for weight, _ in kinds]
         return self._random.choices([make for _, make in kinds], weights)[0]()
@@ -211,12 +212,16 @@ class Lane:
         return msgspec.structs.replace(put, conditions=conditions)
 
     def _copy(self) -> s.Copy:
+        source_bucket, source_key = self._bucket(), self._key()
+        bucket, key = self._bucket(), self._key()
+        if not self._options.self_copies and (bucket, key) == (source_bucket, source_key):
+            key = self._keys[self._keys.index(key) - 1]
         return s.Copy(
-            bucket=self._bucket(),
-            key=self._key(),
+            bucket=bucket,
+            key=key,
             name=self._name("v"),
-            source_bucket=self._bucket(),
-            source_key=self._key(),
+            source_bucket=source_bucket,
+            source_key=source_key,
             **self._stamp(),
         )
 
