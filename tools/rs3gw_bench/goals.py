@@ -13,15 +13,18 @@ class Goal:
     share: float
     at_most: bool = False
 
+    def is_met(self, results: dict[str, float]) -> bool:
+        """Whether the share was reached, or with `at_most` not exceeded."""
+        reached = results[self.figure] / results[self.floor]
+        return reached <= self.share if self.at_most else reached >= self.share
+
     def line(self, results: dict[str, float]) -> str:
         """One row of the report: what was reached, against what was wanted."""
-        figure, floor = results[self.figure], results[self.floor]
-        reached = figure / floor
-        met = reached <= self.share if self.at_most else reached >= self.share
+        figure = results[self.figure]
         sign = "<=" if self.at_most else ">="
         return (
-            f"{'met ' if met else 'MISS'}  {self.name:<46} {figure:>14,.4g}  "
-            f"{reached:>8.1%} of {self.floor} (goal {sign} {self.share:.0%})"
+            f"{'met ' if self.is_met(results) else 'MISS'}  {self.name:<46} {figure:>14,.4g}  "
+            f"{figure / results[self.floor]:>8.1%} of {self.floor} (goal {sign} {self.share:.0%})"
         )
 
 
