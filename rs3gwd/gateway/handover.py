@@ -126,6 +126,7 @@ class Hypercorn:
         self._state: LifespanState = {}
         self._config = _make_config(limits)
         self._lifespan = Lifespan(self._app, self._config, self._state)
+        self._connections: set[HandedConnection] = set()
 
     async def run_lifespan(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -151,15 +152,23 @@ class Hypercorn:
             server = TCPServer(
                 self._app, self._config, self._context, cast("Any", state), cast("Any", replayed)
             )
+            self._connections.add(connection)
             try:
                 await server.run()
             finally:
+                self._connections.discard(connection)
                 # Hypercorn's own closing begins with a checkpoint, so a cancelled one never ends.
                 await trio.aclose_forcefully(stream)
 
     async def terminate(self) -> None:
-        """Closes idle connections and lets each other one end with the request it is at."""
+        """Lets each connection end with the requests it is at, and ends the others at once.
+
+        A WebSocket is among the others: it has no request that would end by itself.
+        """
         await self._context.terminated.set()
+        for connection in list(self._connections):
+            if not connection.requests:
+                connection.abort()
 
     async def finish(self) -> None:
         """Lets the application run its shutdown, when no connection is left."""

@@ -1,9 +1,12 @@
 """The end: no new connection, idle ones closed, each request begun is finished, the rest is cut."""
 
+import socket
+
 import trio
 import trio.testing
 from wire_harness import get, put, read_all, read_answer, read_answers, running
 
+from rs3gwd.gateway.asgi_app import Readiness, make_pages
 from rs3gwd.gateway.listener import ListenAddress
 
 LOCAL = (ListenAddress("127.0.0.1", 0),)
@@ -79,8 +82,6 @@ async def test_request_that_has_arrived_when_the_drain_begins_is_served():
         await read_answer(known)
         # No checkpoint of the gateway lies between these and the drain.
         known.socket._sock.send(get("/second"))
-        import socket
-
         queued = socket.create_connection(address)
         queued.sendall(get("/third"))
         assert await gateway.gateway.drain(10) == 0
@@ -105,3 +106,45 @@ async def test_nobody_can_connect_after_the_drain():
         assert stream is None
     async with running(addresses=(ListenAddress("127.0.0.1", port),)) as gateway:
         assert gateway.gateway.addresses == [("127.0.0.1", port)]
+
+
+async def test_silent_http2_connection_does_not_hold_up_the_drain(autojump_clock):
+    """A connection in hypercorn's hands without a request ends at once."""
+    async with running() as gateway:
+        client = gateway.connect()
+        await client.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        started = trio.current_time()
+        assert await gateway.gateway.drain(30) == 0
+        assert trio.current_time() == started
+
+
+async def test_page_under_way_is_finished_by_the_drain(autojump_clock):
+    """A request that hypercorn serves gets its response before the drain ends."""
+    release = trio.Event()
+
+    pages = make_pages(
+        render_metrics=lambda: b"", metrics_token=None, readiness=lambda: Readiness(ready=True)
+    )
+
+    @pages.get("/api/slow")
+    async def slow() -> str:
+        await release.wait()
+        return "done"
+
+    async with running(pages=pages) as gateway:
+        client = gateway.connect()
+        await client.send_all(get("/api/slow"))
+        await trio.testing.wait_all_tasks_blocked()
+        results = []
+
+        async def drain() -> None:
+            results.append(await gateway.gateway.drain(30))
+
+        gateway.nursery.start_soon(drain)
+        await trio.sleep(5)
+        assert results == []
+        release.set()
+        assert (await read_all(client)).endswith(b"done")
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [0]
