@@ -48,14 +48,15 @@ ENVIRONMENT_DIRECTORY = "meta"
 class EngineSettings(Struct, frozen=True):
     """The bounds and intervals of an engine. Bytes, seconds, milliseconds as the names say.
 
-    `small_bytes_max`: bodies up to it are appended by the commit together with others; measured, a
-    body of 128 KiB costs the same either way. `lanes_max`: large bodies received at one moment,
-    each with 3 MiB of memory. `upload_retention_ms` None keeps unfinished uploads for ever.
+    `small_bytes_max`: bodies up to it stay in memory and are appended by the commit together.
+    Measured per body of 256 KiB with 16 writers: 0.38 ms so, 0.77 in a lane of its own; with
+    512 KiB the lane is as fast. `lanes_max`: large bodies received at one moment, each with 3 MiB
+    of memory. `upload_retention_ms` None keeps unfinished uploads for ever.
     """
 
     segment_bytes: int = 256 << 20
     allocate_bytes: int = 64 << 20
-    small_bytes_max: int = 128 << 10
+    small_bytes_max: int = 256 << 10
     lanes_max: int = 256
     stage_memory_bytes_max: int = 1 << 30
     descriptors_max: int = 512

@@ -296,13 +296,15 @@ class LaneWriter:
 
     async def finish(self) -> list[Extent]:
         """Writes what is left, syncs if asked to; gives the extents in order."""
-        await self._end_extent(last=True)
+        steps = self._end_extent(last=True)
         await self._wait_jobs(0)
         if self._sync_job is not None:
             await self._sync_job.wait()
         if self._sync:
             dirty = [lane for lane in self._held if lane.id in self._dirty]
-            await self._parts.workers.start(partial(self._sync_lanes, dirty)).wait()
+            steps.append(partial(self._sync_lanes, dirty))
+        await self._start(partial(_run_all, steps))
+        await self._wait_jobs(0)
         return self._extents
 
     async def close(self) -> None:
@@ -329,7 +331,7 @@ class LaneWriter:
     async def _next_extent(self) -> None:
         """Ends the extent that is full, and finds room for the next one."""
         if self._extent_bytes:
-            await self._end_extent(last=False)
+            await self._start(partial(_run_all, self._end_extent(last=False)))
         pool = self._parts.pool
         if self._lane is None or self._store.room(self._lane) < pool.room_min():
             await self._parts.space.admit(self._missing_bytes())
@@ -345,25 +347,28 @@ class LaneWriter:
         return min(self._size_hint - self._size_bytes, self._store.segment_bytes)
 
     async def _flush_piece(self) -> None:
-        if not self._piece:
-            return
         lane = self._lane
         assert lane is not None
-        end = self._extent_offset + RECORD_HEADER_BYTES + self._extent_bytes
-        piece, self._piece = self._piece, []
-        offset = end - self._piece_bytes
-        self._piece_bytes = 0
-        await self._start(partial(self._store.write, lane, piece, offset=offset, end=end))
-        self._dirty.add(lane.id)
-        self._since_sync += end - offset
+        await self._start(self._take_piece(lane))
         if self._sync and self._since_sync >= SYNC_STRIDE_BYTES:
             await self._sync_beside(lane)
 
-    async def _end_extent(self, *, last: bool) -> None:
-        """Writes the block table behind the payload and the header in front of it."""
+    def _take_piece(self, lane: Segment) -> partial[None]:
+        """The write of the bytes gathered so far."""
+        end = self._extent_offset + RECORD_HEADER_BYTES + self._extent_bytes
+        offset = end - self._piece_bytes
+        piece, self._piece = self._piece, []
+        self._piece_bytes = 0
+        self._dirty.add(lane.id)
+        self._since_sync += end - offset
+        return partial(self._store.write, lane, piece, offset=offset, end=end)
+
+    def _end_extent(self, *, last: bool) -> list[partial[None]]:
+        """The writes that end an extent: its last bytes, the block table behind the payload and
+        the header in front of it."""
         lane = self._lane
         assert lane is not None
-        await self._flush_piece()
+        steps = [self._take_piece(lane)] if self._piece else []
         crcs = self._blocks.finish()
         table = pack_table(crcs)
         checksum = extent_checksum(crcs, table)
@@ -373,10 +378,11 @@ class LaneWriter:
         self._extents.append(Extent(lane.id, offset, payload_bytes, checksum))
         payload_end = offset + RECORD_HEADER_BYTES + payload_bytes
         lane.position = offset + footprint(payload_bytes)
-        await self._start(
+        self._dirty.add(lane.id)
+        steps.append(
             partial(self._write_frame, lane, packed, table, offset=offset, payload_end=payload_end)
         )
-        self._dirty.add(lane.id)
+        return steps
 
     def _write_frame(
         self, lane: Segment, header: bytes, table: bytes, *, offset: int, payload_end: int
@@ -408,6 +414,12 @@ class LaneWriter:
     def _sync_lanes(self, lanes: list[Segment]) -> None:
         for lane in lanes:
             self._store.sync(lane)
+
+
+def _run_all(steps: list[partial[None]]) -> None:
+    """Several steps in one thread hop."""
+    for step in steps:
+        step()
 
 
 def lane_padding(end: int) -> int:
