@@ -70,6 +70,11 @@ transaction begins, which must not make more pages than that. 1,000 writes of sm
 random keys touch a leaf page in two tables each and the branches above: some 10 MiB; a delete
 touches about ten pages."""
 
+DATA_FILE = "data.mdb"
+MAKING_DIRECTORY = "making"
+MAKING_MAP_BYTES = 1 << 20
+"""The map while the empty tables are made; they take about 20 pages."""
+
 SPARE_TRANSACTIONS = 16
 """Ended read transactions kept for reuse (reset and renewed by lmdb): 0.3 us instead of 0.9."""
 
@@ -221,9 +226,10 @@ class Environment:
     ) -> Environment:
         """Opens the directory `path`, and makes it with empty tables when it is not there.
 
-        Making is one transaction: after a crash there is either no format row, and the next open
-        makes it anew, or all of it. `map_bytes` is the bound on the size of the metadata,
-        `room_bytes` the reserve (see ROOM_BYTES_DEFAULT), at most an eighth of the map.
+        It is made whole beside its place and put there by a rename: after a crash there is either
+        no file, and the next open makes it anew, or all of it. `map_bytes` is the bound on the
+        size of the metadata, `room_bytes` the reserve (see ROOM_BYTES_DEFAULT), at most an eighth
+        of the map.
 
         Raises FormatError (another format version, or not an environment of ours; `read_only`
         and nothing there), DataCorrupt, DiskFull, DiskFailed. Blocks.
@@ -231,11 +237,12 @@ class Environment:
         try:
             if not read_only:
                 _make_directory(path)
+                _make_whole(path)
             env = lmdb.open(
                 path,
                 map_size=map_bytes,
                 readonly=read_only,
-                create=not read_only,
+                create=False,
                 mode=0o600,
                 readahead=False,
                 max_readers=readers_max,
@@ -253,7 +260,7 @@ class Environment:
         except (lmdb.Error, OSError, Rs3gwError) as error:
             env.close()
             raise translate_error(error) from error
-        return cls(env, databases, data_path=f"{path}/data.mdb", room_bytes=room_bytes)
+        return cls(env, databases, data_path=os.path.join(path, DATA_FILE), room_bytes=room_bytes)
 
     def read(self) -> Transaction:
         """A read transaction: the state of the last commit. Raises Overloaded (too many)."""
@@ -381,6 +388,36 @@ def _check_format(value: bytes | None) -> None:
     found = FORMAT_CODEC.open(META_FORMAT_KEY, value).format_version
     if found != FORMAT_VERSION:
         raise FormatError(f"metadata format {found}, this release knows {FORMAT_VERSION}")
+
+
+def _make_whole(path: str) -> None:
+    """Makes the data file with its tables, unless it is there.
+
+    LMDB writes the first pages of a new file unsynced, and a file with half of them is none of its
+    own for it: a power cut in the first moments of a store would leave one that cannot be opened.
+    """
+    target = os.path.join(path, DATA_FILE)
+    making = os.path.join(path, MAKING_DIRECTORY)
+    _remove_directory(making)
+    if os.path.exists(target):
+        return
+    os.mkdir(making, mode=0o700)
+    env = lmdb.open(making, map_size=MAKING_MAP_BYTES, mode=0o600, max_dbs=len(Table))
+    try:
+        _open_tables(env, read_only=False)
+    finally:
+        env.close()
+    os.rename(os.path.join(making, DATA_FILE), target)
+    _sync_directory(path)
+    _remove_directory(making)
+
+
+def _remove_directory(path: str) -> None:
+    """Removes a directory of files, if it is there."""
+    if os.path.isdir(path):
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
 
 
 def _make_directory(path: str) -> None:
