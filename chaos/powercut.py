@@ -100,7 +100,7 @@ async def foresee(plan: Plan) -> tuple[list[LaneHistory], dict[bytes, str]]:
     return histories, names
 
 
-class _Marks:
+class Marks:
     """How far the lanes were, read from the writes to `marks`."""
 
     def __init__(self, lanes: int) -> None:
@@ -109,6 +109,7 @@ class _Marks:
         self.ended = [0] * lanes
 
     def apply(self, event: TraceEvent) -> None:
+        """Takes a write to `marks`."""
         for line in event.data.decode().splitlines():
             word, _, lane = line.partition(" ")
             match word:
@@ -120,6 +121,7 @@ class _Marks:
                     self.ended[int(lane)] += 1
 
     def expectations(self, histories: Sequence[LaneHistory]) -> list[Expectation]:
+        """What may be there of each lane; nothing is expected before all buckets are made."""
         if not self.is_set_up:
             return []
         return [
@@ -138,7 +140,7 @@ async def cut_everywhere(log: Path, plan: Plan, scratch: Path) -> Report:
         ignore_data_syncs=plan.ignore_data_syncs,
         ignore_directory_syncs=plan.ignore_directory_syncs,
     )
-    marks = _Marks(plan.lanes)
+    marks = Marks(plan.lanes)
     violations: list[Violation] = []
     by_choice: Counter[str] = Counter()
     for point, event in enumerate(events, 1):
@@ -150,7 +152,7 @@ async def cut_everywhere(log: Path, plan: Plan, scratch: Path) -> Report:
         for _ in range(wanted[point]):
             choice = source.choice(CHOICES)
             by_choice[choice.title] += 1
-            problems = await _cut(model, choice, source, scratch, marks, histories, names)
+            problems = await cut(model, choice, source, scratch, marks, histories, names)
             violations += [Violation(point, choice.title, problem) for problem in problems]
             if len(violations) >= VIOLATIONS_MAX:
                 break
@@ -165,12 +167,12 @@ async def cut_everywhere(log: Path, plan: Plan, scratch: Path) -> Report:
     )
 
 
-async def _cut(
+async def cut(
     model: DiskModel,
     choice: Choice,
     source: random.Random,
     scratch: Path,
-    marks: _Marks,
+    marks: Marks,
     histories: Sequence[LaneHistory],
     names: dict[bytes, str],
 ) -> list[str]:

@@ -70,16 +70,34 @@ def build_shim(directory: Path) -> Path:
     return target
 
 
-def record(command: Sequence[str], *, root: Path, log: Path, shim: Path) -> None:
-    """Runs a command and records into `log` what it does below `root`.
+class Failure(Struct, frozen=True):
+    """Calls that fail: `count` of `kind` (SYNC_BEGIN or WRITE) on paths with `ending`, from `first`
+    (0) on, with `error_number`."""
 
-    Raises CalledProcessError when the command fails.
+    kind: Kind
+    first: int
+    count: int
+    error_number: int
+    ending: str
+
+
+def record(
+    command: Sequence[str], *, root: Path, log: Path, shim: Path, failure: Failure | None = None
+) -> None:
+    """Runs a command and records into `log` what it does below `root`; some calls may fail.
+
+    Raises CalledProcessError when the command fails, with what it wrote to standard error.
     """
     environment = dict(os.environ)
     environment["LD_PRELOAD"] = str(shim)
     environment["RS3GW_TRACE_ROOT"] = str(root.resolve())
     environment["RS3GW_TRACE_LOG"] = str(log)
-    subprocess.run(command, env=environment, check=True)
+    if failure is not None:
+        environment["RS3GW_TRACE_FAIL"] = (
+            f"{failure.kind.value} {failure.first} {failure.count} {failure.error_number} "
+            f"{failure.ending}"
+        )
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.PIPE)
 
 
 def read_trace(log: Path) -> Iterator[TraceEvent]:

@@ -11,6 +11,10 @@
  * so). Writes through a shared mapping are not seen: LMDB without MDB_WRITEMAP makes none to its
  * data file, and the contents of its lock file mean nothing after a crash.
  *
+ * With RS3GW_TRACE_FAIL ("KIND FIRST COUNT ERRNO ENDING") it also lets calls fail, undone and
+ * unrecorded: those of kind `s` (sync) or `w` (write) on paths with that ending, COUNT of them
+ * beginning with number FIRST (from 0).
+ *
  * A record: kind (1 byte), flags (1), path bytes (u16), descriptor (i32), offset (u64), data bytes
  * (u32), path, data. Little-endian. The reader is chaos/trace.py.
  */
@@ -23,6 +27,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,6 +46,11 @@ static char root[PATH_MAX];
 static size_t root_length;
 static char *paths[DESCRIPTORS_MAX];
 static unsigned char flags_of[DESCRIPTORS_MAX];
+
+static char fail_kind;
+static long fail_first, fail_count, fail_seen;
+static int fail_errno;
+static char fail_ending[64];
 
 static void die(void) {
     static const char text[] = "trace_shim: the log cannot be written\n";
@@ -64,6 +74,9 @@ __attribute__((constructor)) static void begin(void) {
     if (!wanted || !log || strlen(wanted) >= sizeof root) return;
     strcpy(root, wanted);
     root_length = strlen(root);
+    const char *failing = getenv("RS3GW_TRACE_FAIL");
+    if (failing && sscanf(failing, "%c %ld %ld %d %63s", &fail_kind, &fail_first, &fail_count,
+                          &fail_errno, fail_ending) != 5) die();
     log_descriptor = (int)syscall(SYS_openat, AT_FDCWD, log,
                                   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_descriptor < 0) die();
@@ -98,6 +111,15 @@ static const char *inside(const char *absolute) {
 static const char *path_of(int descriptor) {
     if (descriptor < 0 || descriptor >= DESCRIPTORS_MAX) return NULL;
     return paths[descriptor];
+}
+
+/* Called under the lock. */
+static int must_fail(char kind, const char *path) {
+    if (kind != fail_kind) return 0;
+    size_t length = strlen(path), ending = strlen(fail_ending);
+    if (length < ending || strcmp(path + length - ending, fail_ending) != 0) return 0;
+    long number = fail_seen++;
+    return number >= fail_first && number < fail_first + fail_count;
 }
 
 static int real_openat(int directory, const char *path, int flags, mode_t mode) {
@@ -174,7 +196,14 @@ int close(int descriptor) {
 
 static ssize_t traced_write(int descriptor, const struct iovec *vectors, int count, int64_t offset) {
     const char *path = path_of(descriptor);
-    if (path != NULL) pthread_mutex_lock(&lock);
+    if (path != NULL) {
+        pthread_mutex_lock(&lock);
+        if (must_fail('w', path)) {
+            pthread_mutex_unlock(&lock);
+            errno = fail_errno;
+            return -1;
+        }
+    }
     uint64_t place = (uint64_t)offset;
     if (path != NULL && offset < 0) place = (uint64_t)syscall(SYS_lseek, descriptor, 0, SEEK_CUR);
     ssize_t done = offset < 0
@@ -279,6 +308,11 @@ static int traced_sync(int descriptor, long number) {
     const char *path = path_of(descriptor);
     if (path == NULL) return (int)syscall(number, descriptor);
     pthread_mutex_lock(&lock);
+    if (must_fail('s', path)) {
+        pthread_mutex_unlock(&lock);
+        errno = fail_errno;
+        return -1;
+    }
     record('s', flags_of[descriptor], descriptor, 0, path, NULL, 0, 0);
     pthread_mutex_unlock(&lock);
     int result = (int)syscall(number, descriptor);

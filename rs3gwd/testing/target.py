@@ -51,12 +51,16 @@ class StoreTarget:
     """
 
     def __init__(
-        self, store: ObjectStore, *, names_by_nonce: Mapping[bytes, str] | None = None
+        self,
+        store: ObjectStore,
+        *,
+        names: dict[str, str] | None = None,
+        names_by_nonce: Mapping[bytes, str] | None = None,
     ) -> None:
         self.store = store
-        self.names: dict[str, str] = {}
+        self.names = {} if names is None else names
         self._names_by_nonce = names_by_nonce or {}
-        self._ids: dict[str, str] = {}
+        self._ids = {name: actual_id for actual_id, name in self.names.items()}
 
     def beside(self, store: ObjectStore) -> StoreTarget:
         """A target over another view of the same store, with the same names."""
