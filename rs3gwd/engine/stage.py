@@ -52,8 +52,8 @@ PIECE_BUFFERS_MAX = 512
 LARGE_BODY_MEMORY_BYTES = (PIECES_IN_FLIGHT_MAX + 1) * PIECE_BYTES
 
 SYNC_STRIDE_BYTES = 8 << 20
-"""Bytes between two syncs begun while a strict body streams. Measured with 64 MiB: the sync at the end
-takes 8 ms, without these 27, a third of the time that MD5 needs for the whole."""
+"""Bytes between two syncs begun while a strict body streams. Measured with 64 MiB: the sync at the
+end takes 8 ms, without these 27, a third of the time that MD5 needs for the whole."""
 
 CLEANUP_TIMEOUT_S = 30
 """How long an aborted body waits for its own writes before it gives its lane up for good."""
