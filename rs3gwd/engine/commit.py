@@ -9,10 +9,11 @@ over a batch, run in one thread hop, and leaves in every entry a result or an er
        take back what the command freed; then the accounts of the segments
     4. commit
 
-A command that is refused fails alone: its bytes become dead bytes. A damaged row fails its command
-alone too, but leaves the transaction unusable, so the others are applied again in a fresh one. A
-full disk gives up the ballast and tries once more with the commands that bring no bytes. A failed
-sync or commit latches the disk and fails all: nothing of the batch is acknowledged.
+A command that is refused fails alone: its bytes become dead bytes. A damaged row, or a value that
+no record can hold, fails its command alone too, but leaves the transaction unusable, so the others
+are applied again in a fresh one. A full disk gives up the ballast and tries once more with the
+commands that bring no bytes. A failed sync or commit latches the disk and fails all: nothing of the
+batch is acknowledged.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class Committer:
                 self._transact(entries, wasted)
             except _DamagedRow as damage:
                 damage.entry.error = damage.error
-                self._report_damage(damage.error)
+                if isinstance(damage.error, (DataCorrupt, FormatError)):
+                    self._report_damage(damage.error)
                 wasted.append(damage.entry)
                 entries.remove(damage.entry)
             except DiskFull as error:
@@ -255,6 +257,10 @@ class Committer:
             return
         except (DataCorrupt, FormatError) as error:
             raise _DamagedRow(entry, error) from error
+        except (ValueError, OverflowError) as error:
+            # A value that no record can hold (a lone surrogate) must not end the node: whoever
+            # could send one could do so again after each start.
+            raise _DamagedRow(entry, _unstorable(entry.command, error)) from error
         entry.result = applied.result
         if entry.extents:
             self._place(entry, txn, ledger)
@@ -311,6 +317,10 @@ class Committer:
 
     def _report_full(self, error: DiskFull) -> None:
         self._observer.on_event(EngineEvent(EventKind.DISK_FULL, str(error)))
+
+
+def _unstorable(command: AnyCommand, error: Exception) -> Rs3gwError:
+    return Rs3gwError(f"{type(command).__name__} cannot be stored: {error}")
 
 
 def _is_strict(entry: Entry) -> bool:

@@ -69,6 +69,10 @@ STORAGE_CLASSES = frozenset(
 )
 """The classes of general purpose buckets. The name is kept and shown; all are stored alike."""
 
+_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
+"""What an encoded word may be written in. Python knows a hundred codecs more, some of which
+(`unicode_escape`, `utf-7`) give text that no record can hold."""
+
 _CANNED_ACLS_THAT_HOLD = frozenset({"private", "bucket-owner-full-control"})
 _CANNED_ACLS = _CANNED_ACLS_THAT_HOLD | {
     "public-read",
@@ -236,11 +240,13 @@ def _decode_metadata(value: str) -> str:
         return value
     try:
         parts = decode_header(value)
+        if any(charset is not None and charset not in _CHARSETS for _, charset in parts):
+            return value
         return "".join(
             part if isinstance(part, str) else part.decode(charset or "latin-1")
             for part, charset in parts
         )
-    except (HeaderParseError, LookupError, UnicodeDecodeError, ValueError):
+    except (HeaderParseError, ValueError):
         return value
 
 

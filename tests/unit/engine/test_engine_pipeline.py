@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import trio
 from engine_world import World, body, put_command
+from msgspec import structs
 
 from rs3gwd.base.commands import Conditions, CreateBucket, PutObject
-from rs3gwd.base.errors import NoSuchKey, Overloaded, PreconditionFailed
+from rs3gwd.base.errors import NoSuchKey, Overloaded, PreconditionFailed, Rs3gwError
 from rs3gwd.base.records import Attributes, BucketRecord, Durability
 from rs3gwd.engine import pipeline, queries
 from rs3gwd.testing.faulty_disk import Call, Fault, MemoryDisk
@@ -93,6 +94,45 @@ async def test_of_many_conditional_writers_exactly_one_wins(tmp_path: Path) -> N
         assert len(losses) == 63
         assert await world.get(b"k") == body(50, wins[0])
         assert world.check().is_clean
+
+
+async def test_a_value_that_no_record_can_hold_fails_its_own_command_alone(
+    tmp_path: Path,
+) -> None:
+    """A lone surrogate is an error to its sender; its batch is committed and the engine runs on."""
+    world = World(tmp_path, MemoryDisk())
+    refused: list[Rs3gwError] = []
+    async with world.running() as engine:
+        await world.make_bucket()
+        gate = Gate()
+        world.disk.decide = gate.decide
+
+        async def put_unstorable() -> None:
+            async with engine.stage(size_hint=1, durability=Durability.STRICT) as stage:
+                await stage.write(b"x")
+                staged = await stage.finish()
+                attributes = Attributes("owner", metadata={"a": "\ud800"})
+                command = structs.replace(
+                    put_command(b"bad", b"x", staged.ref), attributes=attributes
+                )
+                with pytest.raises(Rs3gwError) as caught:
+                    await engine.submit(command, staged)
+                refused.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.put, b"slow", b"x")
+            await _wait(gate.reached)
+            nursery.start_soon(world.put, b"before", b"y")
+            nursery.start_soon(put_unstorable)
+            nursery.start_soon(world.put, b"after", b"z")
+            await trio.testing.wait_all_tasks_blocked()
+            gate.opened.set()
+        assert [error.code for error in refused] == ["InternalError"]
+        assert (await world.get(b"before"), await world.get(b"after")) == (b"y", b"z")
+        with pytest.raises(NoSuchKey):
+            world.find(b"bad")
+        assert world.check().is_clean
+        assert world.events.kinds() == []
 
 
 async def test_a_submitter_cancelled_in_the_queue_has_changed_nothing(tmp_path: Path) -> None:

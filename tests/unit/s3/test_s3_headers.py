@@ -1,5 +1,6 @@
 """Headers of objects: metadata, system headers, tags, overrides, and what is not here."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,24 @@ def test_encoded_words_are_decoded_before_they_are_kept() -> None:
     assert shown({"x-amz-meta-a": word})["x-amz-meta-a"] == word
     for broken in ("=?UTF-8?B?!!!", "=?no-such-charset?Q?a?=", "a =? b"):
         assert attributes_from({"x-amz-meta-a": broken}, "o").metadata["a"] == broken
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "=?unicode_escape?B?XHVkODAw?=",
+        "=?raw_unicode_escape?Q?=5Cud800?=",
+        "=?utf-7?Q?+2AA-?=",
+        "=?utf-16?B?ANg=?=",
+        "=?utf-8?B?7aCA?=",
+        "=?idna?Q?xn--a?=",
+    ],
+)
+def test_an_encoded_word_never_becomes_text_that_no_record_can_hold(word: str) -> None:
+    """A lone surrogate in one header once ended the whole node: it stays as it was sent."""
+    metadata = attributes_from({"x-amz-meta-a": word}, "o").metadata
+    assert metadata["a"] == word
+    msgspec.msgpack.encode(metadata)
 
 
 def test_a_decoded_line_break_cannot_end_a_header() -> None:
