@@ -120,8 +120,8 @@ async def check_failed(node: LocalNode, lanes: list[Lane], target: StoreTarget) 
         try:
             found = await lane.view(target)
         except DiskFailed as error:
-            assert failed is not None, error
-            assert "MDB_PANIC" in str(error), error
+            if failed is None or "MDB_PANIC" not in str(error):
+                raise
             continue
         wrong = violations(await lane.views(), found, power_cut=False)
         assert not wrong, wrong

@@ -69,8 +69,12 @@ class Bodies:
         blob = version.blob
         if blob is None or blob.size_bytes > BLOCK_BYTES:
             return b"" if version.size_bytes == 0 else None
-        with self.environment.read() as txn:
-            record = get_blob(txn, blob.blob_id)
+        try:
+            with self.environment.read() as txn:
+                record = get_blob(txn, blob.blob_id)
+        except (DataCorrupt, FormatError) as error:
+            self.report(str(error))
+            raise
         if len(record.extents) != 1:
             return None
         extent = record.extents[0]

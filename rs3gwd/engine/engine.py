@@ -21,7 +21,7 @@ import trio
 from msgspec import Struct
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
-from rs3gwd.base.errors import DiskFailed
+from rs3gwd.base.errors import DataCorrupt, DiskFailed, FormatError
 from rs3gwd.base.ports import Clock, Disk, Random, StagedBlob, Threads
 from rs3gwd.base.records import Durability, VersionRecord
 from rs3gwd.engine.blobs import BlobIds, SegmentState
@@ -293,6 +293,10 @@ class Engine:
         Raises VersionGone, DataCorrupt.
         """
         return self._parts.bodies.read_small(version)
+
+    def report_damage(self, error: DataCorrupt | FormatError) -> None:
+        """Tells the observer of a damaged row that a query met."""
+        self._parts.bodies.report(str(error))
 
     async def tick(self) -> None:
         """One round of housekeeping now; for tests and tools."""

@@ -6,9 +6,10 @@ begun after a commit was acknowledged sees it. Writes go to the engine's group c
 """
 
 from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
-from rs3gwd.base.errors import VersionGone
+from rs3gwd.base.errors import DataCorrupt, FormatError, VersionGone
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
@@ -30,6 +31,7 @@ from rs3gwd.base.records import (
 )
 from rs3gwd.engine import accounts, listings, queries
 from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.tables import Table, u64
 
 
@@ -38,7 +40,9 @@ class LocalStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._read = engine.environment.read
+
+    def _read(self) -> "_Read":
+        return _Read(self._engine)
 
     async def get_bucket(self, name: str) -> BucketRecord:
         with self._read() as txn:
@@ -153,7 +157,10 @@ class LocalDirectory:
     """The port `Directory` over the same engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self._read = engine.environment.read
+        self._engine = engine
+
+    def _read(self) -> "_Read":
+        return _Read(self._engine)
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         with self._read() as txn:
@@ -170,3 +177,26 @@ class LocalDirectory:
     def access_keys(self, canonical_id: str) -> list[AccessKeyRecord]:
         with self._read() as txn:
             return accounts.list_access_keys(txn, canonical_id)
+
+
+class _Read:
+    """A read transaction as a context; a damaged row met in it is told to the engine's observer."""
+
+    __slots__ = ("_engine", "_transaction")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._transaction = engine.environment.read()
+
+    def __enter__(self) -> Transaction:
+        return self._transaction
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._transaction.abort()
+        if isinstance(error, DataCorrupt | FormatError):
+            self._engine.report_damage(error)
