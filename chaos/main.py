@@ -1,0 +1,109 @@
+"""`python -m chaos.main`: the programs that break nodes on purpose; `dev.py sim` runs them.
+
+Without a name each runs once, in its quick form. Every program takes one seed; when something was
+lost it prints what, and the command that does the same again. Exit status: 0 when nothing was
+found, 1 otherwise, 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chaos import bitflip, broken_syncs, faults, powercut, sigkill
+from chaos.trace import NoCompiler
+
+SEED_MAX = 1_000_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one program, or all; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.seed is None:
+        options.seed = random.randrange(SEED_MAX)
+        print(f"seed {options.seed}")
+    programs = [options.program] if options.program else list(PROGRAMS)
+    failed = [name for name in programs if not _run(name, options)]
+    if failed:
+        print(f"chaos: violations found by {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _run(name: str, options: argparse.Namespace) -> bool:
+    try:
+        return PROGRAMS[name](options)
+    except NoCompiler as error:
+        print(f"{name}: not run: {error}")
+        return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chaos", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "program", nargs="?", choices=list(PROGRAMS), help="one of them; all by default"
+    )
+    parser.add_argument("--seed", type=int, help="the same seed does the same again")
+    parser.add_argument("--points", type=int, default=500, help="powercut: number of power cuts")
+    parser.add_argument("--lanes", type=int, default=powercut.LANES, help="powercut: clients")
+    parser.add_argument(
+        "--steps", type=int, default=powercut.STEPS, help="powercut: operations per client"
+    )
+    parser.add_argument("--trace", type=Path, help="powercut: a trace kept by an earlier run")
+    parser.add_argument(
+        "--forget",
+        choices=["segment-syncs", "metadata-syncs", "directory-syncs"],
+        help="powercut: a control: as if the engine had left these syncs out",
+    )
+    parser.add_argument("--runs", type=int, default=20, help="broken-syncs: number of processes")
+    parser.add_argument("--places", type=int, default=40, help="faults: places tried per kind")
+    parser.add_argument("--flips", type=int, default=300, help="bitflip: number of bits")
+    parser.add_argument("--kills", type=int, default=20, help="sigkill: number of kills")
+    return parser
+
+
+def _powercut(options: argparse.Namespace) -> bool:
+    ending = {"segment-syncs": ".seg", "metadata-syncs": ".mdb"}.get(options.forget)
+    plan = powercut.Plan(
+        seed=options.seed,
+        points=options.points,
+        lanes=options.lanes,
+        steps=options.steps,
+        ignore_data_syncs=ending,
+        ignore_directory_syncs=options.forget == "directory-syncs",
+    )
+    return not powercut.run_and_show(plan, options.trace).violations
+
+
+def _broken_syncs(options: argparse.Namespace) -> bool:
+    plan = broken_syncs.Plan(seed=options.seed, runs=options.runs)
+    return not broken_syncs.run_and_show(plan).violations
+
+
+def _faults(options: argparse.Namespace) -> bool:
+    plan = faults.Plan(seed=options.seed, places=options.places)
+    return not faults.run_and_show(plan).violations
+
+
+def _bitflip(options: argparse.Namespace) -> bool:
+    plan = bitflip.Plan(seed=options.seed, flips=options.flips)
+    return not bitflip.run_and_show(plan).violations
+
+
+def _sigkill(options: argparse.Namespace) -> bool:
+    plan = sigkill.Plan(seed=options.seed, kills=options.kills)
+    return not sigkill.run_and_show(plan).violations
+
+
+PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "powercut": _powercut,
+    "broken-syncs": _broken_syncs,
+    "faults": _faults,
+    "bitflip": _bitflip,
+    "sigkill": _sigkill,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
