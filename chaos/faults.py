@@ -102,6 +102,8 @@ class _Script:
             nonlocal seen
             if call.operation not in CHANGING:
                 return None
+            if call.operation == "unlink" and kind.fault.error_number == errno.ENOSPC:
+                return None  # removing a name needs no room
             seen += 1
             if seen - 1 == place or (kind.lasting and seen - 1 > place):
                 self.hit = self.hit or call
