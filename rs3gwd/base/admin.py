@@ -1,8 +1,9 @@
 """The words of the admin socket: what `rs3gwctl` asks of a running node, and the answers.
 
-A frame is a 4-byte big-endian length and that many bytes of msgpack, at most 1 MiB: one request
-struct, tagged with its class name, answered by one `AdminAnswer`. The socket is a Unix socket in
-the data directory that only the daemon's user (and root) may open; nothing here travels further.
+A frame is a 4-byte big-endian length and that many bytes of msgpack: one request struct, tagged
+with its class name, of at most 64 KiB, answered by one `AdminAnswer` of at most 16 MiB. The socket
+is a Unix socket in the data directory that only the daemon's user (and root) may open; nothing here
+travels further.
 """
 
 import msgspec
@@ -10,8 +11,11 @@ from msgspec import Struct
 
 from rs3gwd.base.records import AccessKeyStatus, Durability
 
-FRAME_BYTES_MAX = 1 << 20
-"""Bound of one frame; a listing of ten thousand accounts fits."""
+REQUEST_BYTES_MAX = 64 << 10
+"""Bound of a request's frame. The longest one, an account with all its fields, is under 2 KiB."""
+
+FRAME_BYTES_MAX = 16 << 20
+"""Bound of an answer's frame; a listing of 20,000 accounts fits, however long their names."""
 
 SOCKET_PATH = "run/admin.sock"
 """The socket, relative to the data directory."""
@@ -112,7 +116,7 @@ class AdminAnswer(Struct, frozen=True):
     message: str = ""
     accounts: list[AccountView] = []
     keys: list[KeyView] = []
-    figures: dict[str, int | float | str] = {}
+    figures: dict[str, bool | int | float | str] = {}
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:
@@ -125,10 +129,16 @@ def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:
 
 def decode_request(payload: bytes) -> AnyAdminRequest:
     """The request in a frame's payload; raises msgspec.DecodeError."""
-    request: AnyAdminRequest = msgspec.msgpack.decode(payload, type=AnyAdminRequest)
+    try:
+        request: AnyAdminRequest = msgspec.msgpack.decode(payload, type=AnyAdminRequest)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
     return request
 
 
 def decode_answer(payload: bytes) -> AdminAnswer:
     """The answer in a frame's payload; raises msgspec.DecodeError."""
-    return msgspec.msgpack.decode(payload, type=AdminAnswer)
+    try:
+        return msgspec.msgpack.decode(payload, type=AdminAnswer)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error

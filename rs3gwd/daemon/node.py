@@ -97,6 +97,7 @@ class Node:
                 random=self._random,
                 figures=lambda: node_figures(engine, gateway),
             ).handle,
+            on_failure=lambda error: self._request_watcher.on_failure(None, error),
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(admin.serve)

@@ -22,13 +22,15 @@ def administer_offline(data: Path, request: AnyAdminRequest) -> AdminAnswer:
 
 async def _administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     clock, random, threads = SystemClock(), SystemRandom(), TrioThreads()
-    config = load(["--storage-root", str(data)], {})
     try:
+        config = load(["--storage-root", str(data)], {})
         engine = await open_engine(
             config, clock=clock, random=random, threads=threads, observer=SilentObserver()
         )
     except Rs3gwError as error:
         return AdminAnswer(error=error.code, message=str(error))
+    except OSError as error:
+        return AdminAnswer(error="ServiceUnavailable", message=str(error))
     async with engine, trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         administration = Administration(

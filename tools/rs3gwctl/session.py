@@ -34,9 +34,9 @@ def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     Raises SessionError: no store there, no right to it, or the daemon does not answer.
     """
     path = data / SOCKET_PATH
-    if not (data / "meta").is_dir():
-        raise SessionError(f"{data} holds no rs3gwd store (no folder `meta` in it)")
     try:
+        if not (data / "meta").is_dir():
+            raise SessionError(f"{data} holds no rs3gwd store (no folder `meta` in it)")
         answer = _ask_daemon(path, request)
     except (FileNotFoundError, ConnectionRefusedError):
         answer = administer_offline(data, request)
