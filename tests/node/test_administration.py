@@ -157,3 +157,13 @@ def test_check_finds_a_sound_store_sound_and_a_flipped_bit(start_node: Start) ->
     segment.write_bytes(content)
     said = ctl(node.data, "check", status=1)
     assert "checksum" in said.lower()
+
+
+def test_status_shows_the_figures_of_a_running_node(start_node: Start) -> None:
+    """As a table and as JSON."""
+    node = start_node()
+    s3_of(node).create_bucket(Bucket="counted")
+    figures = json.loads(ctl(node.data, "--json", "status"))
+    assert (figures["state"], figures["draining"]) == ("running", False)
+    assert figures["requests_total"] >= 1
+    assert "requests_in_flight" in ctl(node.data, "status")
