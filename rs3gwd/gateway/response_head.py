@@ -2,8 +2,8 @@
 
 A head is a status line, the fields every response has (Date, Server, the two request ids, the
 length, and Connection where it is not the default), then what the handler gave. A handler's field
-that would break the framing of HTTP (a line break in a value, a second Content-Length) is a bug of
-ours and raises; it never reaches the wire (response splitting, CWE-113).
+that would break the framing of HTTP (a line break or NUL in a value, a second Content-Length) is a
+bug of ours and raises; it never reaches the wire (response splitting, CWE-113).
 
 Sources: RFC 9110 sections 6.4.1, 8.6, 15; RFC 9112 section 9; "Error responses" in the Amazon S3
 API Reference for the shape of the XML.
@@ -69,6 +69,8 @@ class ResponseHeads:
         lines = text.count("\r\n")
         if lines != len(headers) or lines != text.count("\n") or lines != text.count("\r"):
             raise ValueError("a response header holds a line break")
+        if "\0" in text:
+            raise ValueError("a response header holds a NUL")
         lowered = text.lower()
         for name in _FRONT_FIELDS:
             if f"\r\n{name}:" in lowered:

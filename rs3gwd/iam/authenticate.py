@@ -8,6 +8,7 @@ must not overlook.
 Nothing is read from the body here; the plan says how it must be read. This module knows no clock.
 """
 
+import re
 from itertools import pairwise
 
 from msgspec import Struct
@@ -46,6 +47,10 @@ _SDK_HINT = "x-amz-sdk-checksum-algorithm"
 (the AWS SDK for JavaScript since 3.729) sign the checksum of nothing; S3 takes no notice of
 checksums in a query. Only these are passed over here: a checksum that somebody computed is held to.
 See docs/decisions/0004."""
+
+_NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What RFC 9110 section 5.5 keeps out of a field: in a query it comes percent-encoded, and a line
+break that is stored as metadata would be one in the answer to every reader."""
 
 _ANONYMOUS = Principal(account=None)
 
@@ -160,6 +165,12 @@ def _query_headers(
         decoded = decode_query_text(value)
         if lower == _SDK_HINT or (lower, decoded) in _EMPTY_CHECKSUMS:
             continue
+        if _NOT_IN_A_HEADER.search(decoded):
+            raise ApiError(
+                "InvalidArgument",
+                "A header moved into the query cannot hold control characters.",
+                fields={"ArgumentName": name},
+            )
         if lower in found or request.headers.get(lower, decoded) != decoded:
             raise ApiError(
                 "InvalidArgument",

@@ -44,6 +44,7 @@ def test_statuses_of_s3_have_phrases(status):
         ("A", "b\r\nC: d"),
         ("A", "b\nC: d"),
         ("A", "b\rC"),
+        ("A", "b\0"),
         ("A: b\r\nC", "d"),
         ("CONTENT-length", "1"),
         ("connection", "close"),
@@ -51,7 +52,7 @@ def test_statuses_of_s3_have_phrases(status):
     ],
 )
 def test_field_that_would_change_the_message_raises(field):
-    """Line breaks, the front's own fields and non-latin-1 text are refused."""
+    """Line breaks, NUL, the front's own fields and non-latin-1 text are refused."""
     with pytest.raises(ValueError):
         encode(headers=[field])
 

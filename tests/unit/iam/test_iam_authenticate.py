@@ -200,6 +200,14 @@ def test_headers_moved_into_the_query_are_given_back() -> None:
     assert code_of(clash) == "InvalidArgument"
 
 
+@pytest.mark.parametrize("value", ["/a\r\nSet-Cookie: a=b", "\n", "/\0", "\x7f"])
+def test_a_header_moved_into_the_query_is_held_to_what_a_header_can_be(value: str) -> None:
+    """Else a presigned upload could store a line break that every later answer would hold."""
+    request = presign("PUT", extra={"x-amz-website-redirect-location": value})
+    assert code_of(request) == "InvalidArgument"
+    assert check(presign("PUT", extra={"x-amz-meta-a": "a\tb"})).query_headers
+
+
 def test_a_checksum_of_nothing_in_the_query_is_passed_over() -> None:
     """The AWS SDK for JavaScript presigns the checksum of a body that it does not have yet."""
     hint = {"x-amz-sdk-checksum-algorithm": "CRC32"}
