@@ -147,6 +147,15 @@ class DiskModel:
         self._open: dict[int, _Inode] = {}
         self._syncs: dict[int, list[_Sync]] = {}
 
+    def load(self, left: dict[str, bytes | None]) -> None:
+        """Begins with what an earlier cut left; whatever survived one is durable."""
+        for path, content in left.items():
+            inode = _Inode(is_directory=content is None)
+            inode.durable += content or b""
+            self._files[path] = inode
+            name = self._names.setdefault(path, _Name())
+            name.states = [inode]
+
     def apply(self, event: TraceEvent) -> None:
         """Takes the next event of the trace."""
         match event.kind:

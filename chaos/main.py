@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaos import bitflip, broken_syncs, faults, powercut, sigkill
+from chaos import bitflip, broken_syncs, faults, powercut, recovery_cut, sigkill
 from chaos.trace import NoCompiler
 
 SEED_MAX = 1_000_000
@@ -51,11 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--steps", type=int, default=powercut.STEPS, help="powercut: operations per client"
     )
-    parser.add_argument("--trace", type=Path, help="powercut: a trace kept by an earlier run")
+    parser.add_argument("--trace", type=Path, help="a trace of powercut kept by an earlier run")
     parser.add_argument(
         "--forget",
         choices=["segment-syncs", "metadata-syncs", "directory-syncs"],
         help="powercut: a control: as if the engine had left these syncs out",
+    )
+    parser.add_argument(
+        "--recoveries", type=int, default=8, help="recovery-cut: recoveries that are cut"
     )
     parser.add_argument("--runs", type=int, default=20, help="broken-syncs: number of processes")
     parser.add_argument("--places", type=int, default=40, help="faults: places tried per kind")
@@ -75,6 +78,13 @@ def _powercut(options: argparse.Namespace) -> bool:
         ignore_directory_syncs=options.forget == "directory-syncs",
     )
     return not powercut.run_and_show(plan, options.trace).violations
+
+
+def _recovery_cut(options: argparse.Namespace) -> bool:
+    plan = powercut.Plan(
+        seed=options.seed, points=options.recoveries, lanes=options.lanes, steps=options.steps
+    )
+    return not recovery_cut.run_and_show(plan, options.trace).violations
 
 
 def _broken_syncs(options: argparse.Namespace) -> bool:
@@ -99,6 +109,7 @@ def _sigkill(options: argparse.Namespace) -> bool:
 
 PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "powercut": _powercut,
+    "recovery-cut": _recovery_cut,
     "broken-syncs": _broken_syncs,
     "faults": _faults,
     "bitflip": _bitflip,

@@ -120,6 +120,13 @@ class Marks:
                 case "end":
                     self.ended[int(lane)] += 1
 
+    def copy(self) -> Marks:
+        """The marks of this moment, which later ones do not change."""
+        other = Marks(len(self.begun))
+        other.is_set_up = self.is_set_up
+        other.begun, other.ended = list(self.begun), list(self.ended)
+        return other
+
     def expectations(self, histories: Sequence[LaneHistory]) -> list[Expectation]:
         """What may be there of each lane; nothing is expected before all buckets are made."""
         if not self.is_set_up:
