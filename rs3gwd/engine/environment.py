@@ -341,7 +341,7 @@ def translate_error(error: Exception, *, committing: bool = False) -> Exception:
             return DiskFull(str(error))
         case lmdb.ReadersFullError():
             return Overloaded(str(error))
-        case lmdb.VersionMismatchError() | lmdb.InvalidError():
+        case lmdb.VersionMismatchError() | lmdb.InvalidError() | lmdb.IncompatibleError():
             return FormatError(str(error))
         case lmdb.CorruptedError() | lmdb.PageNotFoundError():
             return DataCorrupt(str(error))
