@@ -329,7 +329,15 @@ async def test_unread_body_over_http2_does_not_break_the_connection():
 
 @pytest.mark.parametrize(
     ("field", "authority"),
-    [(("content_length", "5"), "a"), (("a", "b"), "a b"), (("host", "other.test"), "a")],
+    [
+        (("content_length", "5"), "a"),
+        (("a", "b"), "a b"),
+        (("host", "other.test"), "a"),
+        (("content-type", "a\x01b"), "a"),
+        (("content-type", "a\x7f"), "a"),
+        (("x-amz-meta-a", "a\0b"), "a"),
+        (("x-amz-meta-a", "a\r\nset-cookie: b"), "a"),
+    ],
 )
 async def test_malformed_request_over_http2_is_refused(field, authority):
     """The rules about names and hosts hold for HTTP/2, too: refused, or the connection ends."""
