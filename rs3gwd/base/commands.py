@@ -40,7 +40,8 @@ class Conditions(Struct, array_like=True, frozen=True):
     `if_match` is an ETag without quotes or `*`: the current version must exist (else NoSuchKey)
     and match (else PreconditionFailed). `if_none_match` is `*` or an ETag: no current version may
     match it (else PreconditionFailed). A delete marker counts as no current version.
-    `if_match_last_modified_s` and `if_match_size` are DeleteObject's, seconds since 1970 and bytes.
+    `if_match_last_modified_s` and `if_match_size` are DeleteObject's, seconds since 1970 and bytes;
+    both hold where there is no current version.
     """
 
     if_match: str | None = None

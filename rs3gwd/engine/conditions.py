@@ -16,15 +16,12 @@ from rs3gwd.base.records import VersionRecord
 def check_conditions(conditions: Conditions, current: VersionRecord | None) -> None:
     """Passes when every condition holds for `current`, an object, or None where there is none.
 
-    Raises NoSuchKey (there must be a version and is none), PreconditionFailed (names the header).
+    Time and size say which object may be deleted, not that there must be one: without an object
+    they hold ("or if the object doesn't exist", DeleteObject). Raises NoSuchKey (If-Match where
+    there is nothing), PreconditionFailed (names the header).
     """
-    must_exist = (
-        conditions.if_match,
-        conditions.if_match_last_modified_s,
-        conditions.if_match_size,
-    )
     if current is None:
-        if must_exist != (None, None, None):
+        if conditions.if_match is not None:
             raise NoSuchKey("The specified key does not exist.")
         return
     if conditions.if_match not in (None, "*", current.etag):

@@ -74,11 +74,7 @@ def apply_command(state: MemoryState, command: c.AnyCommand) -> c.CommandResult:
 def check_conditions(conditions: c.Conditions, current: VersionRecord | None) -> None:
     """Raises NoSuchKey (nothing there to match), PreconditionFailed."""
     if current is None:
-        if (
-            conditions.if_match is not None
-            or conditions.if_match_size is not None
-            or conditions.if_match_last_modified_s is not None
-        ):
+        if conditions.if_match is not None:
             raise NoSuchKey("The specified key does not exist.")
         return
     if conditions.if_match is not None and conditions.if_match not in ("*", current.etag):

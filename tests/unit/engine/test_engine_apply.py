@@ -405,13 +405,14 @@ def test_nothing_current_meets_the_conditions(scene: Scene, hidden: bool) -> Non
     for missing in (
         Conditions(if_match="e"),
         Conditions(if_match="*"),
-        Conditions(if_match_size=10),
-        Conditions(if_match_last_modified_s=1),
+        Conditions(if_match="*", if_match_size=10),
     ):
         with pytest.raises(NoSuchKey):
             scene.put(conditions=missing)
         with pytest.raises(NoSuchKey):
             scene.delete(conditions=missing)
+    for held in (Conditions(if_match_size=10), Conditions(if_match_last_modified_s=1)):
+        scene.delete(conditions=held)
     scene.put(conditions=Conditions(if_none_match="*"))
 
 
