@@ -31,7 +31,7 @@ ALICE = AccountRecord(
 BOB = AccountRecord(
     canonical_id="b" * 64, display_name="bob & co", email="bob@example.org", created_ms=0
 )
-_SECRET = "a secret of forty characters for the test"
+SECRET = "a secret of forty characters for the test"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -69,7 +69,13 @@ class Answer(msgspec.Struct, frozen=True):
 class S3World:
     """A store with alice and bob; calls are signed as alice unless they say otherwise."""
 
-    def __init__(self, *, region: str = "us-east-1", domains: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        region: str = "us-east-1",
+        domains: tuple[str, ...] = (),
+        presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"}),
+    ) -> None:
         self.region = region
         self.store = MemoryStore()
         # botocore signs with the time of day.
@@ -79,7 +85,7 @@ class S3World:
             self.store.directory.add_access_key(
                 AccessKeyRecord(
                     access_key_id=self.key_id(account),
-                    secret=_SECRET,
+                    secret=SECRET,
                     canonical_id=account.canonical_id,
                     created_ms=0,
                 )
@@ -93,8 +99,14 @@ class S3World:
                 threads=InlineThreads(),
                 region=region,
                 virtual_host_domains=domains,
+                presigned_v2_methods=presigned_v2_methods,
             )
         )
+
+    def snapshot(self) -> bytes:
+        """All that the store holds, to be compared."""
+        state = self.store.state
+        return msgspec.msgpack.encode([state.buckets, state.blobs, state.last_seq, state.last_id])
 
     @staticmethod
     def key_id(account: AccountRecord) -> str:
@@ -172,7 +184,7 @@ class S3World:
         return {name.lower(): value for name, value in aws_request.headers.items()}
 
     def _credentials(self, account: AccountRecord) -> Credentials:
-        return Credentials(self.key_id(account), _SECRET)
+        return Credentials(self.key_id(account), SECRET)
 
 
 def make_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request:
