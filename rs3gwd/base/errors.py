@@ -154,9 +154,17 @@ class ConditionalRequestConflict(StoreError):
 
 
 class InvalidPart(StoreError):
-    """A part named in CompleteMultipartUpload is missing or has another ETag or checksum."""
+    """A part named in CompleteMultipartUpload is missing or has another ETag or checksum.
+
+    `number` and `etag` are the part as it was named; 0 and "" where the error is of no one part.
+    """
 
     code = "InvalidPart"
+
+    def __init__(self, message: str = "", *, number: int = 0, etag: str = "") -> None:
+        super().__init__(message)
+        self.number = number
+        self.etag = etag
 
 
 class InvalidPartOrder(StoreError):
@@ -166,9 +174,14 @@ class InvalidPartOrder(StoreError):
 
 
 class EntityTooSmall(StoreError):
-    """A part other than the last is smaller than 5 MiB."""
+    """A part but the last is smaller than 5 MiB; `number` and `size_bytes` are that part's."""
 
     code = "EntityTooSmall"
+
+    def __init__(self, message: str = "", *, number: int = 0, size_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
+        self.size_bytes = size_bytes
 
 
 class InvalidRequest(StoreError):

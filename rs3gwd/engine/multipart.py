@@ -137,7 +137,9 @@ def _match_parts(
         if part is None or part.etag != wanted.etag:
             raise InvalidPart(
                 "One or more of the specified parts could not be found. The part may not have "
-                f"been uploaded, or the specified entity tag may not match: {wanted.number}"
+                "been uploaded, or the specified entity tag may not match the part's entity tag.",
+                number=wanted.number,
+                etag=wanted.etag,
             )
         if wanted.checksum is None:
             if required is not None:
@@ -147,7 +149,11 @@ def _match_parts(
                     f"{wanted.number} in the request."
                 )
         elif part.checksum is None or part.checksum.value != wanted.checksum:
-            raise InvalidPart(f"The checksum of part {wanted.number} does not match.")
+            raise InvalidPart(
+                f"The checksum of part {wanted.number} does not match.",
+                number=wanted.number,
+                etag=wanted.etag,
+            )
         parts.append(part)
     return parts
 
@@ -156,8 +162,9 @@ def _check_sizes(parts: Sequence[PartRecord]) -> None:
     for part in parts[:-1]:
         if part.size_bytes < PART_BYTES_MIN:
             raise EntityTooSmall(
-                "Your proposed upload is smaller than the minimum allowed size: part "
-                f"{part.number} has {part.size_bytes} bytes, the least is {PART_BYTES_MIN}"
+                "Your proposed upload is smaller than the minimum allowed size",
+                number=part.number,
+                size_bytes=part.size_bytes,
             )
 
 

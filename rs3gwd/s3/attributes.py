@@ -15,6 +15,7 @@ from rs3gwd.s3.arguments import argument_error, integer_argument
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import CHECKSUM_ELEMENTS
 from rs3gwd.s3.dates import http_date
+from rs3gwd.s3.headers import refuse_customer_key
 from rs3gwd.s3.object_arguments import bucket_of, requested_version, version_headers
 from rs3gwd.s3.object_body import part_sizes
 from rs3gwd.s3.objects import LOOKUPS_MAX
@@ -27,6 +28,7 @@ ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 async def get_object_attributes(call: Call) -> Response:
     """Raises ApiError InvalidArgument when no attribute, or one that does not exist, is named."""
     wanted = _wanted_attributes(call.request.headers.get("x-amz-object-attributes"))
+    refuse_customer_key(call.request.headers)
     version_id = requested_version(call.query)
     for _ in range(LOOKUPS_MAX):
         version = await call.services.store.get_version(call.bucket, call.key, version_id)

@@ -93,8 +93,10 @@ def parse_parts(body: bytes) -> list[NamedPart]:
     """The parts of a `<CompleteMultipartUpload>` document.
 
     Raises ApiError MalformedXML (no parts, over 10,000, an element missing), InvalidArgument (a
-    number out of range).
+    number out of range), InvalidRequest (no document at all).
     """
+    if not body:
+        raise ApiError("InvalidRequest", "You must specify at least one part")
     root = parse_xml(body, "CompleteMultipartUpload", "CompletedMultipartUpload")
     root.require_children("Part")
     if not 1 <= len(root.children) <= PART_NUMBER_MAX:

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
-from rs3gwd.base.errors import ApiError, MethodNotAllowed, NoSuchBucket, NoSuchKey
+from rs3gwd.base.errors import ApiError, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
 from rs3gwd.base.limits import KEY_BYTES_MAX, PUT_BYTES_MAX
 from rs3gwd.base.ports import Buffer, Stage
 from rs3gwd.base.records import (
@@ -90,8 +90,8 @@ def parse_copy_source(value: str) -> SourceName:
 async def find_source(call: Call, name: SourceName) -> Source:
     """Looks the source up for the caller.
 
-    Raises ApiError: AccessDenied, NoSuchBucket, NoSuchKey, InvalidRequest (a delete marker by
-    id), PreconditionFailed; NoSuchVersion.
+    Raises ApiError, about the source and not the destination: AccessDenied, NoSuchBucket,
+    NoSuchKey, NoSuchVersion, InvalidRequest (a delete marker by id), PreconditionFailed.
     """
     store = call.services.store
     try:
@@ -103,6 +103,9 @@ async def find_source(call: Call, name: SourceName) -> Source:
         version = await store.get_version(name.bucket, name.key, name.version_id)
     except NoSuchKey as error:
         raise ApiError("NoSuchKey", fields={"Key": name.key.decode()}) from error
+    except NoSuchVersion as error:
+        fields = {"Key": name.key.decode(), "VersionId": name.version_id or ""}
+        raise ApiError("NoSuchVersion", fields=fields) from error
     except MethodNotAllowed as error:
         raise ApiError(
             "InvalidRequest",

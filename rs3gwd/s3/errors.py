@@ -17,14 +17,18 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import (
     ApiError,
+    EntityTooSmall,
     Fault,
+    InvalidPart,
     MethodNotAllowed,
     NoSuchKey,
     PreconditionFailed,
     Rs3gwError,
 )
 from rs3gwd.base.http import Request, RequestBodyError, Response
+from rs3gwd.base.limits import PART_BYTES_MIN
 from rs3gwd.s3.dates import http_date
+from rs3gwd.s3.names import parse_query
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, escape
 
 FIELD_CHARACTERS_MAX = 16 * 1024
@@ -360,11 +364,35 @@ def _fields(
         return {"Condition": error.condition}
     if isinstance(error, MethodNotAllowed):
         return {"Method": request.method, "ResourceType": "DeleteMarker"}
-    if code in ("NoSuchKey", "NoSuchVersion", "NoSuchUpload"):
+    if isinstance(error, InvalidPart | EntityTooSmall):
+        return _part_fields(error, request)
+    if code == "NoSuchUpload":
+        return {"UploadId": parse_query(request.raw_query).get("uploadId", "")}
+    if code == "NoSuchKey":
         return {"Key": key.decode("utf-8", "replace")}
+    if code == "NoSuchVersion":
+        version_id = parse_query(request.raw_query).get("versionId", "")
+        return {"Key": key.decode("utf-8", "replace"), "VersionId": version_id}
     if "Bucket" in code:
         return {"BucketName": bucket}
     return {}
+
+
+def _part_fields(error: InvalidPart | EntityTooSmall, request: Request) -> dict[str, str]:
+    """Which part of an upload of up to 10,000 it was, where it was one."""
+    if not error.number:
+        return {}
+    if isinstance(error, EntityTooSmall):
+        return {
+            "ProposedSize": str(error.size_bytes),
+            "MinSizeAllowed": str(PART_BYTES_MIN),
+            "PartNumber": str(error.number),
+        }
+    return {
+        "UploadId": parse_query(request.raw_query).get("uploadId", ""),
+        "PartNumber": str(error.number),
+        "ETag": error.etag,
+    }
 
 
 def _headers(error: Rs3gwError) -> list[tuple[str, str]]:

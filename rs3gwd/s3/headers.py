@@ -113,6 +113,17 @@ def refuse_unimplemented(headers: Mapping[str, str]) -> None:
             raise ApiError("AccessControlListNotSupported")
 
 
+def refuse_customer_key(headers: Mapping[str, str]) -> None:
+    """Raises ApiError InvalidRequest for a read that brings a key: no object here needs one.
+
+    To overlook it would let a caller believe that the bytes are encrypted with it.
+    """
+    if "x-amz-server-side-encryption-customer-algorithm" in headers:
+        raise ApiError(
+            "InvalidRequest", "The encryption parameters are not applicable to this object."
+        )
+
+
 def attributes_from(headers: Mapping[str, str], owner_id: str) -> Attributes:
     """What the headers of PutObject, CreateMultipartUpload or a replacing CopyObject say.
 
@@ -126,6 +137,9 @@ def attributes_from(headers: Mapping[str, str], owner_id: str) -> Attributes:
             system[name] = value
         elif name.startswith(METADATA_PREFIX):
             metadata[name.removeprefix(METADATA_PREFIX)] = _decode_metadata(value)
+    if system.get("content-type") == "":
+        # No media type is empty (RFC 9110 section 8.3.1), and no client could use one.
+        del system["content-type"]
     if "content-encoding" in system:
         _strip_aws_chunked(system)
     if WEBSITE_REDIRECT in system:
@@ -151,7 +165,7 @@ def storage_class_from(headers: Mapping[str, str]) -> str:
 def tags_from(headers: Mapping[str, str]) -> Tags:
     """The tags of x-amz-tagging, written as a URL query.
 
-    Raises ApiError: InvalidArgument (encoding), InvalidTag, BadRequest (more than 10).
+    Raises ApiError: InvalidArgument (encoding, a name twice), InvalidTag, BadRequest (over 10).
     """
     value = headers.get("x-amz-tagging")
     if not value:
@@ -165,12 +179,9 @@ def tags_from(headers: Mapping[str, str]) -> Tags:
             max_num_fields=10 * OBJECT_TAGS_MAX,
         )
     except ValueError as error:
-        raise ApiError(
-            "InvalidArgument",
-            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query "
-            "parameters without tag name duplicates.",
-            fields={"ArgumentName": "x-amz-tagging", "ArgumentValue": value},
-        ) from error
+        raise _malformed_tagging(value) from error
+    if len({key for key, _ in tags}) < len(tags):
+        raise _malformed_tagging(value)
     check_tags(tags, count_max=OBJECT_TAGS_MAX, subject="Object")
     return tags
 
@@ -232,6 +243,15 @@ def encode_metadata(value: str) -> str:
         return value
     encoded = base64.b64encode(value.encode("utf-8", "surrogatepass")).decode("ascii")
     return f"=?UTF-8?B?{encoded}?="
+
+
+def _malformed_tagging(value: str) -> ApiError:
+    return ApiError(
+        "InvalidArgument",
+        "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query "
+        "parameters without tag name duplicates.",
+        fields={"ArgumentName": "x-amz-tagging", "ArgumentValue": value},
+    )
 
 
 def _decode_metadata(value: str) -> str:

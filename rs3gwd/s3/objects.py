@@ -30,6 +30,7 @@ from rs3gwd.s3.headers import (
     apply_overrides,
     attributes_from,
     object_headers,
+    refuse_customer_key,
     refuse_unimplemented,
 )
 from rs3gwd.s3.object_arguments import (
@@ -150,6 +151,7 @@ async def _answer_head(
     call: Call, version: VersionRecord
 ) -> tuple[list[tuple[str, str]], Selection]:
     """The headers of the answer and the bytes it is about. Raises ApiError for 304, 412 and 416."""
+    refuse_customer_key(call.request.headers)
     headers = object_headers(version, show_version=shows_versions(bucket_of(call)))
     conditions = read_conditions(call.request.headers)
     if conditions is not None:

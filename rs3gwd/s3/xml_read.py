@@ -67,8 +67,10 @@ class Element:
 def parse_xml(body: bytes, *roots: str) -> Element:
     """The root element of `body`, whose name is one of `roots` (any, when none is given).
 
-    Raises ApiError MalformedXML.
+    Raises ApiError MalformedXML; MissingRequestBodyError for no document at all.
     """
+    if not body:
+        raise ApiError("MissingRequestBodyError")
     if body.startswith(_UTF_16_MARKS):
         raise malformed()
     parser = pyexpat.ParserCreate("UTF-8", "}")

@@ -63,7 +63,11 @@ def named_parts(upload: MemoryUpload, command: CompleteUpload) -> list[PartRecor
     parts = [_match(upload, named) for named in command.parts]
     for part in parts[:-1]:
         if part.size_bytes < PART_BYTES_MIN:
-            raise EntityTooSmall("Your proposed upload is smaller than the minimum allowed size")
+            raise EntityTooSmall(
+                "Your proposed upload is smaller than the minimum allowed size",
+                number=part.number,
+                size_bytes=part.size_bytes,
+            )
     size = sum(part.size_bytes for part in parts)
     if command.object_size is not None and command.object_size != size:
         raise InvalidRequest("x-amz-mp-object-size does not match the parts")
@@ -108,7 +112,7 @@ def manifest_of(parts: list[PartRecord], checksum: Checksum | None) -> ManifestR
 def _match(upload: MemoryUpload, named: CompletePart) -> PartRecord:
     part = upload.parts.get(named.number)
     if part is None or part.etag != named.etag:
-        raise InvalidPart(f"part {named.number} could not be found")
+        raise InvalidPart("The part is not there.", number=named.number, etag=named.etag)
     if named.checksum is None:
         if upload.record.checksum_type is ChecksumType.COMPOSITE:
             raise InvalidRequest("The complete request must include the checksum for each part.")

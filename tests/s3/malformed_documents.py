@@ -78,7 +78,6 @@ _DOCUMENT_TARGETS = [
     ("POST", "/bucket/part-key?uploadId={upload}", "CompleteMultipartUpload"),
 ]
 _NOT_XML = [
-    ("nothing", b""),
     ("text", b"x"),
     ("json", b"{}"),
     ("an open root", b"<ROOT>"),
@@ -104,7 +103,18 @@ DOCUMENTS = [
     for method, target, root in _DOCUMENT_TARGETS
     for name, template in _NOT_XML
 ]
-"""Documents that are no XML, or not the one that is wanted."""
+DOCUMENTS += [
+    Case(
+        f"no {root} at all, {method} {target[:12]}",
+        method,
+        target,
+        400,
+        "InvalidRequest" if root.startswith("Complete") else "MissingRequestBodyError",
+        md5_header(b""),
+    )
+    for method, target, root in _DOCUMENT_TARGETS
+]
+"""Documents that are no XML, or not the one that is wanted, or not there."""
 
 _TAG = "<Tag><Key>{}</Key><Value>{}</Value></Tag>"
 

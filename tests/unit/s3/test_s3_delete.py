@@ -213,7 +213,6 @@ async def test_a_list_of_deletions_needs_a_digest() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        "",
         "<Delete/>",
         "<Delete><Quiet>true</Quiet></Delete>",
         "<Delete><Object/></Delete>",

@@ -237,7 +237,7 @@ async def test_complete_tells_the_version_it_made() -> None:
 @pytest.mark.parametrize(
     ("document", "code"),
     [
-        (b"", "MalformedXML"),
+        (b"", "InvalidRequest"),
         (b"<CompleteMultipartUpload/>", "MalformedXML"),
         (b"<Other><Part/></Other>", "MalformedXML"),
         (

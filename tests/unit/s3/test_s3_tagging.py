@@ -59,7 +59,7 @@ async def test_tags_belong_to_one_version() -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", "MalformedXML"),
+        (b"", "MissingRequestBodyError"),
         (b"<Tagging/>", "MalformedXML"),
         (b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", "MalformedXML"),
         (tagging(("a", "1"), ("a", "2")), "InvalidTag"),
