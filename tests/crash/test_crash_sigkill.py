@@ -11,9 +11,9 @@ from chaos import sigkill
 
 LONG_RUN = os.environ.get("RS3GW_TEST_LONG") == "1"
 PLAN = (
-    sigkill.Plan(seed=random.randrange(1_000_000), kills=200)
+    sigkill.Plan(seed=random.randrange(1_000_000), kills=1000)
     if LONG_RUN
-    else sigkill.Plan(seed=1, kills=40)
+    else sigkill.Plan(seed=1, kills=200)
 )
 
 
