@@ -52,7 +52,7 @@ def plan_unsigned(request: Request) -> PayloadPlan:
 def _plan(request: Request, payload_hash: str, *, seed: SignedRequest | None) -> PayloadPlan:
     """Raises ApiError: InvalidArgument, InvalidRequest, MissingContentLength, NotImplemented."""
     if len(payload_hash) == 64 and not payload_hash.encode().translate(None, _HEX_DIGITS):
-        _refuse_trailer(request)
+        _check_no_trailer(request)
         return PayloadPlan(
             kind=PayloadKind.SIGNED,
             expected_sha256=payload_hash.lower(),
@@ -60,7 +60,7 @@ def _plan(request: Request, payload_hash: str, *, seed: SignedRequest | None) ->
             decoded_length=request.content_length,
         )
     if payload_hash == PayloadKind.UNSIGNED:
-        _refuse_trailer(request)
+        _check_no_trailer(request)
         return PayloadPlan(
             kind=PayloadKind.UNSIGNED,
             expected_sha256=None,
@@ -83,9 +83,12 @@ def _plan_stream(request: Request, kind: PayloadKind, seed: SignedRequest | None
         )
     trailer_names: tuple[str, ...] | None = None
     if kind is PayloadKind.STREAMING_SIGNED:
-        _refuse_trailer(request)
+        _check_no_trailer(request)
     else:
         trailer_names = _read_trailer_names(request)
+        if not trailer_names and kind is PayloadKind.STREAMING_SIGNED_TRAILER:
+            # S3 takes the unsigned kind without a trailer; here its signature would be missing.
+            raise ApiError("MalformedTrailerError")
     decoded_length = _read_decoded_length(request)
     decoder = AwsChunkedDecoder(
         decoded_length=decoded_length,
@@ -117,10 +120,9 @@ def _read_decoded_length(request: Request) -> int:
 
 
 def _read_trailer_names(request: Request) -> tuple[str, ...]:
+    """The names announced in x-amz-trailer, which may be none."""
     text = request.headers.get("x-amz-trailer", "")
     names = tuple(name.strip(" \t").lower() for name in text.split(",") if name.strip(" \t"))
-    if not names:
-        raise ApiError("InvalidRequest", "Missing required header for this request: x-amz-trailer")
     is_known = all(name.startswith(TRAILER_PREFIX) for name in names)
     if not is_known or len(names) >= TRAILERS_MAX or len(set(names)) < len(names):
         raise ApiError(
@@ -129,9 +131,15 @@ def _read_trailer_names(request: Request) -> tuple[str, ...]:
     return names
 
 
-def _refuse_trailer(request: Request) -> None:
-    """A trailer that no decoder reads would be a checksum announced and never checked."""
-    if "x-amz-trailer" in request.headers:
+def _check_no_trailer(request: Request) -> None:
+    """A trailer that no decoder reads would be a checksum announced and never checked.
+
+    The AWS SDK for Java 2.x, given a checksum, sends it as a header and announces it as a trailer
+    all the same; then there is nothing left unchecked.
+    """
+    if "x-amz-trailer" not in request.headers:
+        return
+    if any(name not in request.headers for name in _read_trailer_names(request)):
         raise ApiError(
             "InvalidRequest",
             "x-amz-trailer needs an x-amz-content-sha256 that announces a trailer",

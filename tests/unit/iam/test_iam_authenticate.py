@@ -100,8 +100,7 @@ def test_the_plan_follows_the_payload_hash(
         ("g" * 64, {}, "InvalidArgument"),
         ("unsigned-payload", {}, "InvalidArgument"),
         ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", {}, "MissingContentLength"),
-        ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", STREAM, "InvalidRequest"),
-        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", STREAM, "InvalidRequest"),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", STREAM, "MalformedTrailerError"),
         (
             "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
             {**STREAM, "x-amz-trailer": "authorization"},
@@ -139,6 +138,29 @@ def test_a_payload_hash_that_cannot_be_is_refused(
 ) -> None:
     """Unknown values and missing companions are refused though rightly signed."""
     assert code_of(sign_header("PUT", headers=headers, payload_hash=payload_hash)) == code
+
+
+def test_an_unsigned_stream_may_come_without_a_trailer() -> None:
+    """S3 takes it and computes a checksum of its own; one that was not announced is refused."""
+    request = sign_header(
+        "PUT", headers=STREAM, payload_hash="STREAMING-UNSIGNED-PAYLOAD-TRAILER", content_length=99
+    )
+    decoder = check(request).payload.decoder
+    assert decoder is not None
+    assert b"".join(decoder.feed(b"5\r\nhello\r\n0\r\n\r\n")) == b"hello"
+    assert decoder.finish() == {}
+    decoder = check(request).payload.decoder
+    assert decoder is not None
+    with pytest.raises(ApiError, match="MalformedTrailerError"):
+        decoder.feed(b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n")
+
+
+@pytest.mark.parametrize("payload_hash", ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", EMPTY_SHA256])
+def test_a_trailer_announced_beside_its_header_is_not_waited_for(payload_hash: str) -> None:
+    """As the AWS SDK for Java 2.x sends a checksum that it was given: nothing stays unchecked."""
+    headers = {**TRAILER, "x-amz-checksum-crc32": "NhCmhg=="}
+    request = sign_header("PUT", headers=headers, payload_hash=payload_hash, content_length=99)
+    assert check(request).payload.trailer_names == ()
 
 
 def test_an_anonymous_body_may_be_aws_chunked_but_not_signed() -> None:
