@@ -145,6 +145,11 @@ class Stage(Protocol):
     `ObjectStore.submit` of the staged blob gives the space back.
     """
 
+    @property
+    def is_lean(self) -> bool:
+        """Memory is short: whoever feeds this stage should hold little in front of it."""
+        ...
+
     async def write(self, data: Buffer) -> None:
         """Appends. The buffer belongs to the stage until the call returns and must be contiguous.
 

@@ -133,6 +133,7 @@ class Node:
                 presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
                 durability_default=config.durability_default,
                 host_id=host_id,
+                memory=engine.memory,
             )
         )
         pages: Any = make_pages(

@@ -7,7 +7,9 @@ be another one than the one that commits (DESIGN D5). It hands over a `StagedBod
 A body starts in memory. While it is at most `small_bytes_max` it stays there, and the commit
 appends it together with the other small ones. Beyond that it moves to a lane of its own: pieces
 of 1 MiB are written by threads while the next one is being received, at most two at a time, so a
-large body holds 3 MiB of memory whatever its size. Every 8 MiB a sync is begun beside the writing,
+large body holds 3 MiB of memory whatever its size. When too many bodies hold so much, a further one
+is lean: it takes steps of 128 KiB, one at a time, and is a little slower, but it is not refused.
+Every 8 MiB a sync is begun beside the writing,
 so that the last sync finds little left to do.
 
 Left without a commit, the lanes are given back and the bytes in them written over.
@@ -22,7 +24,7 @@ from types import TracebackType
 
 import trio
 
-from rs3gwd.base.errors import Overloaded
+from rs3gwd.base.memory import FREE_BYTES, MemoryPool
 from rs3gwd.base.ports import Buffer
 from rs3gwd.base.records import BlobRef, Durability
 from rs3gwd.engine.blobs import BlobIds, Extent
@@ -50,6 +52,7 @@ PIECE_BUFFERS_MAX = 512
 """Buffers in a piece before they are joined: a body may come in chunks of one byte."""
 
 LARGE_BODY_MEMORY_BYTES = (PIECES_IN_FLIGHT_MAX + 1) * PIECE_BYTES
+LEAN_PIECE_BYTES = FREE_BYTES
 
 SYNC_STRIDE_BYTES = 8 << 20
 """Bytes between two syncs begun while a strict body streams. Measured with 64 MiB: the sync at the
@@ -92,26 +95,6 @@ class StagedBody:
         self.state = StagedState.STAGED
 
 
-class StageMemory:
-    """Bounds the memory of all bodies being received together. Belongs to the event loop."""
-
-    __slots__ = ("_bytes_max", "bytes_held")
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self.bytes_held = 0
-
-    def take(self, size_bytes: int) -> None:
-        """Raises Overloaded when the bound is reached."""
-        if self.bytes_held + size_bytes > self._bytes_max:
-            raise Overloaded(f"{self.bytes_held} bytes of bodies are in memory")
-        self.bytes_held += size_bytes
-
-    def give_back(self, size_bytes: int) -> None:
-        """Ends a `take`."""
-        self.bytes_held -= size_bytes
-
-
 class StageParts:
     """What every stage needs of the engine, in one value."""
 
@@ -124,7 +107,7 @@ class StageParts:
         *,
         blob_ids: BlobIds,
         health: DiskHealth,
-        memory: StageMemory,
+        memory: MemoryPool,
         pool: LanePool,
         small_bytes_max: int,
         space: SpaceGuard,
@@ -149,7 +132,7 @@ class BodyStage:
 
     __slots__ = (
         "_durability", "_held_bytes", "_parts", "_pieces", "_size_bytes", "_size_hint", "_staged",
-        "_writer",
+        "_writer", "is_lean",
     )  # fmt: skip
 
     def __init__(self, parts: StageParts, *, size_hint: int | None, durability: Durability) -> None:
@@ -161,6 +144,7 @@ class BodyStage:
         self._held_bytes = 0
         self._writer: LaneWriter | None = None
         self._staged: StagedBody | None = None
+        self.is_lean = False
 
     async def __aenter__(self) -> BodyStage:
         parts = self._parts
@@ -169,9 +153,11 @@ class BodyStage:
         if not parts.space.admit_nowait(size or 0):
             await parts.space.admit(size or 0)
         if size is None or size > parts.small_bytes_max:
-            size = LARGE_BODY_MEMORY_BYTES
-        parts.memory.take(size)
-        self._held_bytes = size
+            self.is_lean = not parts.memory.take_spare(LARGE_BODY_MEMORY_BYTES)
+            self._held_bytes = 0 if self.is_lean else LARGE_BODY_MEMORY_BYTES
+        elif size > FREE_BYTES:
+            parts.memory.take(size - FREE_BYTES)
+            self._held_bytes = size - FREE_BYTES
         return self
 
     async def __aexit__(
@@ -194,7 +180,7 @@ class BodyStage:
             raise ValueError(f"{size} bytes in a body announced with {self._size_hint}")
         self._size_bytes = size
         if self._writer is None:
-            if size <= self._parts.small_bytes_max:
+            if size <= self._parts.small_bytes_max and not (self.is_lean and size > FREE_BYTES):
                 self._pieces.append(data)
                 if len(self._pieces) >= PIECE_BUFFERS_MAX:
                     self._pieces = [b"".join(self._pieces)]
@@ -240,6 +226,7 @@ class BodyStage:
             self._parts.blob_ids.make(),
             sync=self._durability is Durability.STRICT,
             size_hint=self._size_hint,
+            is_lean=self.is_lean,
         )
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
@@ -250,10 +237,18 @@ class LaneWriter:
     """Writes one large body into lanes, extent by extent."""
 
     def __init__(
-        self, parts: StageParts, blob_id: bytes, *, sync: bool, size_hint: int | None
+        self,
+        parts: StageParts,
+        blob_id: bytes,
+        *,
+        sync: bool,
+        size_hint: int | None,
+        is_lean: bool,
     ) -> None:
         self.blob_id = blob_id
         self._parts = parts
+        self._piece_bytes_max = LEAN_PIECE_BYTES if is_lean else PIECE_BYTES
+        self._in_flight_max = 1 if is_lean else PIECES_IN_FLIGHT_MAX
         self._store = parts.store
         self._sync = sync
         self._size_hint = size_hint
@@ -281,7 +276,7 @@ class LaneWriter:
             take = min(
                 len(view),
                 self._extent_room - self._extent_bytes,
-                PIECE_BYTES - self._piece_bytes,
+                self._piece_bytes_max - self._piece_bytes,
             )
             part = view if take == len(view) else memoryview(view)[:take]
             view = b"" if take == len(view) else memoryview(view)[take:]
@@ -292,7 +287,7 @@ class LaneWriter:
             self._size_bytes += take
             if len(self._piece) >= PIECE_BUFFERS_MAX:
                 self._piece = [b"".join(self._piece)]
-            if self._piece_bytes == PIECE_BYTES:
+            if self._piece_bytes == self._piece_bytes_max:
                 await self._flush_piece()
 
     async def finish(self) -> list[Extent]:
@@ -394,7 +389,7 @@ class LaneWriter:
         self._store.write(lane, [header], offset=offset, end=offset + len(header))
 
     async def _start(self, function: partial[None]) -> None:
-        await self._wait_jobs(PIECES_IN_FLIGHT_MAX - 1)
+        await self._wait_jobs(self._in_flight_max - 1)
         self._jobs.append(self._parts.workers.start(function))
 
     async def _wait_jobs(self, count_max: int) -> None:

@@ -131,6 +131,13 @@ class AwsChunkedDecoder:
         self._trailer_signature: bytes | None = None
         self._empty_lines = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a signed chunk that are held back until its signature is verified."""
+        if self._chain is None or self._state not in (_State.DATA, _State.DATA_END):
+            return 0
+        return self._chunk_bytes - self._chunk_left
+
     def feed(self, data: Buffer) -> list[bytes]:
         """The payload bytes that `data` completed and, where signed, proved; may be empty.
 

@@ -26,6 +26,11 @@ class PayloadKind(StrEnum):
 class ChunkDecoder(Protocol):
     """Takes aws-chunked bytes, gives payload bytes; sans-IO (`rs3gwd.iam.chunked`)."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a chunk whose signature is not verified yet."""
+        ...
+
     def feed(self, data: Buffer) -> list[bytes]:
         """The payload bytes that `data` completed and, where signed, proved. Raises ApiError."""
         ...

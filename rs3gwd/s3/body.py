@@ -10,7 +10,8 @@ SHA-256, Content-MD5, and the one checksum in a header or trailer.
 
 Bodies of at most INLINE_BYTES_MAX are hashed on the event loop, since a thread hop costs more;
 larger ones take the belt in `pump`. Memory per request: that belt, what the body stream gives out
-at a time, and the stage's own.
+at a time, and the stage's own. A document, which is held whole, and a signed chunk, which is held
+until it is verified, take what is beyond the usual from a common pool (`rs3gwd.base.memory`).
 
 Sources: PutObject and UploadPart in the Amazon S3 API Reference; "Checking object integrity in
 Amazon S3"; "Error responses" for the codes.
@@ -21,10 +22,13 @@ import binascii
 from collections import deque
 from functools import partial
 
+import trio
 from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
+from rs3gwd.base.http import RequestBodyTimeout
 from rs3gwd.base.limits import PUT_BYTES_MAX
+from rs3gwd.base.memory import Holding
 from rs3gwd.base.ports import Stage
 from rs3gwd.base.records import Checksum, ChecksumAlgorithm
 from rs3gwd.s3.call import Call
@@ -41,6 +45,11 @@ from rs3gwd.s3.pump import gather, pump
 
 INLINE_BYTES_MAX = 32 * 1024
 """Bytes hashed on the event loop: MD5 of 32 KiB takes 45 us, a hop to a thread about 80 us."""
+
+
+DOCUMENT_SECONDS_MAX = 120.0
+"""How long a document may take to come: the longest one, 4 MiB, at 35 kB/s. What is held whole must
+not be held for ever by a client that is just not slow enough to be cut off."""
 
 
 class BodyPlan(Struct, frozen=True):
@@ -122,15 +131,18 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
         algorithms.add(plan.given.algorithm)
     digests = BodyDigests(algorithms, with_sha256=plan.sha256 is not None)
     intake = _Intake(call, plan)
-    if plan.size_bytes is not None and plan.size_bytes <= INLINE_BYTES_MAX:
-        data = await intake.receive_all()
-        digests.update(data)
-        _verify(plan, digests, intake.trailers)
-        if data:
-            await stage.write(data)
-    else:
-        await pump(intake.receive, digests, stage, call.services.threads)
-        _verify(plan, digests, intake.trailers)
+    try:
+        if plan.size_bytes is not None and plan.size_bytes <= INLINE_BYTES_MAX:
+            data = await intake.receive_all()
+            digests.update(data)
+            _verify(plan, digests, intake.trailers)
+            if data:
+                await stage.write(data)
+        else:
+            await pump(intake.receive, digests, stage, call.services.threads)
+            _verify(plan, digests, intake.trailers)
+    finally:
+        intake.release()
     given = plan.given.algorithm if plan.given else None
     return ReceivedBody(
         size_bytes=intake.received_bytes,
@@ -160,8 +172,7 @@ async def read_body(call: Call, limit_bytes: int, *, with_checksum: bool = True)
         given=given,
         stored=given.algorithm if given else DEFAULT_ALGORITHM,
     )
-    intake = _Intake(call, plan)
-    data = await intake.receive_all()
+    data, trailers = await _receive_document(call, plan)
     digests = BodyDigests(
         [given.algorithm] if given else [],
         with_md5=plan.md5 is not None,
@@ -171,8 +182,19 @@ async def read_body(call: Call, limit_bytes: int, *, with_checksum: bool = True)
         digests.update(data)
     else:
         await call.services.threads.run(partial(digests.update, data))
-    _verify(plan, digests, intake.trailers)
+    _verify(plan, digests, trailers)
     return data
+
+
+async def _receive_document(call: Call, plan: BodyPlan) -> tuple[bytes, dict[str, str]]:
+    """The bytes of a document and its trailers. Raises RequestBodyTimeout, Overloaded."""
+    intake = _Intake(call, plan, keeps_all=True)
+    try:
+        with trio.move_on_after(DOCUMENT_SECONDS_MAX):
+            return await intake.receive_all(), intake.trailers
+    finally:
+        intake.release()
+    raise RequestBodyTimeout("the client sends its document too slowly")
 
 
 class _Intake:
@@ -182,6 +204,8 @@ class _Intake:
         "_body",
         "_decoder",
         "_ended",
+        "_holding",
+        "_keeps_all",
         "_limit_bytes",
         "_pending",
         "_size_bytes",
@@ -189,9 +213,12 @@ class _Intake:
         "trailers",
     )
 
-    def __init__(self, call: Call, plan: BodyPlan) -> None:
+    def __init__(self, call: Call, plan: BodyPlan, *, keeps_all: bool = False) -> None:
+        """`keeps_all`: what was received stays in memory to the end."""
         self._body = call.request.body
         self._decoder = call.payload.decoder
+        self._holding = Holding(call.services.memory)
+        self._keeps_all = keeps_all
         self._size_bytes = plan.size_bytes
         self._limit_bytes = plan.limit_bytes
         self._pending: deque[bytes] = deque()
@@ -213,11 +240,22 @@ class _Intake:
             else:
                 for chunk in self._decoder.feed(data):
                     self._take(chunk)
+            if self._keeps_all or self._decoder is not None:
+                self._hold()
         return self._pending.popleft() if self._pending else b""
 
     async def receive_all(self) -> bytes:
         """The whole body; only for plans whose limit or size is small."""
         return await gather(self.receive, self._limit_bytes + 1)
+
+    def release(self) -> None:
+        """Nothing of the body is held any more."""
+        self._holding.release()
+
+    def _hold(self) -> None:
+        """Raises Overloaded when what is held is more than there is room for."""
+        held_bytes = self._decoder.held_bytes if self._decoder is not None else 0
+        self._holding.hold(held_bytes + self.received_bytes if self._keeps_all else held_bytes)
 
     def _take(self, chunk: bytes) -> None:
         self.received_bytes += len(chunk)

@@ -1,19 +1,23 @@
 """What a handler gets: one authenticated, authorised request, and the world it may use."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from rs3gwd.base.http import Request
+from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
+
+_MEMORY_BYTES_MAX = 256 << 20
 
 
 class Services(Struct, frozen=True):
     """The ports behind the S3 surface and the settings it needs, joined by the daemon.
 
     `durability_default` is the class of a bucket made without naming one. `host_id` is what the
-    front says in x-amz-id-2, and error documents in HostId.
+    front says in x-amz-id-2, and error documents in HostId. `memory` is the pool from which
+    documents and signed chunks of unusual size take.
     """
 
     store: ObjectStore
@@ -26,6 +30,7 @@ class Services(Struct, frozen=True):
     presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
     durability_default: Durability = Durability.STRICT
     host_id: str = ""
+    memory: MemoryPool = field(default_factory=lambda: MemoryPool(_MEMORY_BYTES_MAX))
 
 
 class Call(Struct, frozen=True):

@@ -9,7 +9,8 @@ hardly ever waits.
 
 Nothing is copied on the way where the network gives pieces of this size; smaller chunks are joined,
 so that a lane asks for the GIL once per piece and not once per chunk. Memory: PIECES times
-PIECE_BYTES per body (and at most a chunk of the network more in each), whatever its length.
+PIECE_BYTES per body (and at most a chunk of the network more in each), whatever its length; before
+a lean stage (memory is short) only LEAN_PIECES times LEAN_PIECE_BYTES.
 """
 
 from collections import deque
@@ -29,6 +30,9 @@ it. Pieces of 1 MiB, which must be joined, cost a tenth more CPU and were no fas
 PIECES = 12
 """Pieces of one body on the belt, 3 MiB: enough that a lane finds the next one whenever it is done
 and that a stage, which writes 1 MiB at a time, has one to gather while another is written."""
+
+LEAN_PIECE_BYTES = 64 * 1024
+LEAN_PIECES = 2
 
 CHUNKS_MAX = 512
 """Chunks held before they are joined: a client may send two bytes at a time, and a bytes object of
@@ -58,7 +62,8 @@ async def pump(receive: Receive, digests: BodyDigests, stage: Stage, threads: Th
 
     Raises what `receive` and `stage` raise, bare; all other work on the body has ended then.
     """
-    plates = trio.Semaphore(PIECES)
+    piece_bytes = LEAN_PIECE_BYTES if stage.is_lean else PIECE_BYTES
+    plates = trio.Semaphore(LEAN_PIECES if stage.is_lean else PIECES)
     lanes = digests.lanes()
     guests = [_Guest() for _ in range(len(lanes) + 1)]
 
@@ -73,7 +78,7 @@ async def pump(receive: Receive, digests: BodyDigests, stage: Stage, threads: Th
                 nursery.start_soon(_run_lane, threads, lane, guest, finish)
             nursery.start_soon(_run_stage, stage, guests[-1], finish)
             await plates.acquire()
-            while data := await gather(receive, PIECE_BYTES):
+            while data := await gather(receive, piece_bytes):
                 piece = _Piece(data, len(guests))
                 for guest in guests:
                     guest.serve(piece)

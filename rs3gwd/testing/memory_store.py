@@ -72,6 +72,7 @@ class MemoryStage:
     size_hint: int | None
     pieces: list[bytes] = field(default_factory=list)
     staged: MemoryStaged | None = None
+    is_lean: bool = False
 
     async def write(self, data: Buffer) -> None:
         """Appends a copy of `data`."""

@@ -7,7 +7,9 @@ import trio
 from engine_world import World, body, put_command
 
 from rs3gwd.base.errors import DiskFull, NoSuchBucket, Overloaded
+from rs3gwd.base.memory import FREE_BYTES
 from rs3gwd.base.records import Durability
+from rs3gwd.engine.stage import LARGE_BODY_MEMORY_BYTES
 from rs3gwd.testing.faulty_disk import MemoryDisk
 
 SIZES = [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, 131_072, 900_000, 1 << 20, 3_500_001]
@@ -111,15 +113,38 @@ async def test_lanes_are_bounded(tmp_path: Path) -> None:
 
 
 async def test_the_memory_of_stages_is_bounded(tmp_path: Path) -> None:
-    """What does not fit is refused on entry, and nothing is held afterwards."""
-    world = World(tmp_path, MemoryDisk(), stage_memory_bytes_max=5000)
+    """A small body that does not fit is refused on entry, and nothing is held afterwards."""
+    world = World(
+        tmp_path, MemoryDisk(), stage_memory_bytes_max=5000, small_bytes_max=2 * FREE_BYTES
+    )
     async with world.running() as engine:
         await world.make_bucket()
-        async with engine.stage(size_hint=4000, durability=Durability.STRICT):
+        async with engine.stage(size_hint=FREE_BYTES + 4000, durability=Durability.STRICT):
             with pytest.raises(Overloaded):
-                await world.put(b"k", body(2000))
-        await world.put(b"k", body(2000))
+                await world.put(b"k", body(FREE_BYTES + 2000))
+            await world.put(b"k", body(FREE_BYTES))
+        await world.put(b"k", body(FREE_BYTES + 2000))
         assert engine.statistics().stage_memory_bytes == 0
+
+
+async def test_large_bodies_beyond_the_memory_are_lean_and_not_refused(tmp_path: Path) -> None:
+    """Those that came first keep what they hold; the others take smaller steps to the same end."""
+    world = World(tmp_path, MemoryDisk(), stage_memory_bytes_max=2 * LARGE_BODY_MEMORY_BYTES)
+    async with world.running() as engine:
+        await world.make_bucket()
+        async with engine.stage(size_hint=None, durability=Durability.STRICT) as roomy:
+            assert not roomy.is_lean
+            held_bytes = engine.statistics().stage_memory_bytes
+            assert held_bytes == LARGE_BODY_MEMORY_BYTES
+            async with engine.stage(size_hint=1 << 30, durability=Durability.STRICT) as lean:
+                assert lean.is_lean
+                assert engine.statistics().stage_memory_bytes == held_bytes
+            for size in (0, 1, 4096, 4097, FREE_BYTES + 1, 3_500_001):
+                for hint in (True, False):
+                    await world.put(b"k", body(size), hint=hint)
+                    assert await world.get(b"k") == body(size)
+        assert engine.statistics().stage_memory_bytes == 0
+        assert world.check().is_clean
 
 
 async def test_more_than_the_hint_is_refused(tmp_path: Path) -> None:

@@ -119,6 +119,21 @@ def refusal(kind: str, body: bytes, *, length: int = len(PAYLOAD)) -> ApiError:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
+def test_what_a_decoder_holds_is_told(kind: str) -> None:
+    """At most the chunk that is under way, nothing of an unsigned one, nothing at the end."""
+    body = MAKERS[kind](FIRST, SECOND, LAST)
+    target = decoder(kind, len(PAYLOAD))
+    given = 0
+    seen = []
+    for at in range(0, len(body), 1000):
+        given += sum(map(len, target.feed(body[at : at + 1000])))
+        assert target.held_bytes <= max(at + 1000 - given, 0)
+        seen.append(target.held_bytes)
+    assert seen[-1] == 0
+    assert any(seen) == ("unsigned" not in kind)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 85, 1024, 8192, 65536])
 def test_a_body_decodes_however_it_arrives(kind: str, step: int) -> None:
     """Whole or in pieces of any size, the payload and the trailers are the same."""

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_world import World, code_of, make_world, md5_base64, refusal, refused_code, signed
 
-from rs3gwd.base.errors import ApiError, DiskFull
+from rs3gwd.base.errors import ApiError, DiskFull, Overloaded
 from rs3gwd.base.http import RequestBodyTimeout
 from rs3gwd.base.limits import PUT_BYTES_MAX
+from rs3gwd.base.memory import FREE_BYTES
 from rs3gwd.base.ports import Buffer
 from rs3gwd.base.records import ChecksumAlgorithm
 from rs3gwd.engine.system import TrioThreads
@@ -21,7 +22,14 @@ from rs3gwd.s3.body import INLINE_BYTES_MAX, plan_body, read_body, receive_body
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.hashing import new_digest
 from rs3gwd.s3.objects import put_object
-from rs3gwd.s3.pump import CHUNKS_MAX, PIECE_BYTES, PIECES, gather
+from rs3gwd.s3.pump import (
+    CHUNKS_MAX,
+    LEAN_PIECE_BYTES,
+    LEAN_PIECES,
+    PIECE_BYTES,
+    PIECES,
+    gather,
+)
 from rs3gwd.testing.bytes_body import BytesBody
 
 LARGE = INLINE_BYTES_MAX * 3 + 7
@@ -30,6 +38,8 @@ LARGE = INLINE_BYTES_MAX * 3 + 7
 
 class GatheringStage:
     """A stage that keeps what it gets and notes the largest piece."""
+
+    is_lean = False
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -45,6 +55,8 @@ class GatheringStage:
 
 class PassingDecoder:
     """Stands for an aws-chunked decoder: drops `|`, gives pieces of three bytes, then trailers."""
+
+    held_bytes = 0
 
     def __init__(self, trailers: dict[str, str]) -> None:
         self.trailers = trailers
@@ -275,6 +287,8 @@ async def test_an_error_of_the_stage_is_raised_as_it_is() -> None:
     """Out of the belt's nursery too: a full disk must not become an ExceptionGroup."""
 
     class FullStage:
+        is_lean = False
+
         async def write(self, data: Buffer) -> None:
             raise DiskFull("no room")
 
@@ -285,7 +299,14 @@ async def test_an_error_of_the_stage_is_raised_as_it_is() -> None:
             await receive_body(call, plan_body(call), FullStage())  # type: ignore[arg-type]
 
 
-async def test_a_slow_stage_stops_the_network() -> None:
+@pytest.mark.parametrize(
+    ("is_lean", "bytes_max"),
+    [
+        (False, PIECES * (PIECE_BYTES + 100_000)),
+        (True, (LEAN_PIECES + 1) * (LEAN_PIECE_BYTES + 100_000)),
+    ],
+)
+async def test_a_slow_stage_stops_the_network(is_lean: bool, bytes_max: int) -> None:
     """Memory per request is bounded: no more is received than the belt holds."""
     world = await make_world()
     received = 0
@@ -297,6 +318,9 @@ async def test_a_slow_stage_stops_the_network() -> None:
             return bytes(100_000)
 
     class StuckStage:
+        def __init__(self) -> None:
+            self.is_lean = is_lean
+
         async def write(self, data: Buffer) -> None:
             await trio.sleep_forever()
 
@@ -305,7 +329,42 @@ async def test_a_slow_stage_stops_the_network() -> None:
         nursery.start_soon(receive_body, call, plan_body(call), StuckStage())
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert received <= PIECES * (PIECE_BYTES + 100_000)
+    assert received <= bytes_max
+
+
+async def test_a_document_is_held_within_the_common_pool() -> None:
+    """What is beyond the usual is counted while it is held, refused when there is no room."""
+    world = await make_world()
+    large = 4 * FREE_BYTES
+    call = await world.call(body=pattern(large))
+    assert await read_body(call, large) == pattern(large)
+    assert call.services.memory.bytes_held == 0
+    room = call.services.memory.bytes_max - FREE_BYTES
+    call.services.memory.take(room)
+    for size in (FREE_BYTES, 2 * FREE_BYTES):
+        small = await world.call(body=pattern(size))
+        assert await read_body(small, size) == pattern(size)
+    again = await world.call(body=pattern(large))
+    with pytest.raises(Overloaded):
+        await read_body(again, large)
+    assert call.services.memory.bytes_held == room
+
+
+async def test_a_document_that_never_ends_is_cut_off(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However steadily it drips: what is held whole has an end."""
+
+    class DrippingBody:
+        async def receive(self) -> bytes:
+            await trio.sleep(1)
+            return b"x" * 1024
+
+    world = await make_world()
+    call = await world.call(body=DrippingBody(), headers={"content-length": "1000000"})
+    with pytest.raises(RequestBodyTimeout):
+        await read_body(call, 1 << 20)
+    assert call.services.memory.bytes_held == 0
 
 
 async def test_a_cancelled_upload_stores_nothing() -> None:
