@@ -82,15 +82,18 @@ def authenticate(
     `rs3gwd.iam.sigv4`, `rs3gwd.iam.sigv2` and `rs3gwd.iam.payload_plan`); no other exception
     leaves it for any request that keeps to the contract of `Request`.
     """
-    query = canonical_query_pairs(request.raw_query)
     authorization = request.headers.get("authorization")
-    names = {name for name, _ in query} if query else frozenset()
-    is_v4_query = not names.isdisjoint(_VERSION_4_MARKS)
-    is_v2_query = not names.isdisjoint(_VERSION_2_MARKS)
-    if (authorization is not None) + is_v4_query + is_v2_query > 1:
-        raise too_many_mechanisms()
-    if len(names) < len(query) and (authorization is not None or is_v4_query):
-        raise _repeated_parameter(query)
+    query: QueryPairs = []
+    is_v4_query = is_v2_query = False
+    if request.raw_query:
+        query = canonical_query_pairs(request.raw_query)
+        names = {name for name, _ in query}
+        is_v4_query = not names.isdisjoint(_VERSION_4_MARKS)
+        is_v2_query = not names.isdisjoint(_VERSION_2_MARKS)
+        if (authorization is not None) + is_v4_query + is_v2_query > 1:
+            raise too_many_mechanisms()
+        if len(names) < len(query) and (authorization is not None or is_v4_query):
+            raise _repeated_parameter(query)
     if authorization is not None:
         if not authorization.startswith("AWS4-"):
             raise _unsupported_authorization(authorization)

@@ -66,6 +66,8 @@ def canonical_header_value(value: str) -> str:
     Only space, tab and line breaks are blanks: `str.split()` would also split at U+0085 and U+00A0,
     which in latin-1 are bytes of UTF-8 text.
     """
+    if " " not in value and value.isprintable():
+        return value
     if "\t" in value or "\n" in value or "\r" in value:
         value = value.replace("\t", " ").replace("\n", " ").replace("\r", " ")
     if "  " in value or value[:1] == " " or value[-1:] == " ":

@@ -35,7 +35,7 @@ from hashlib import sha256
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.ports import Buffer
 from rs3gwd.iam.refusal import signature_does_not_match
-from rs3gwd.iam.sigv4 import SignedRequest, sign
+from rs3gwd.iam.sigv4 import SignedRequest
 
 CHUNK_BYTES_MAX = 16 * 1024 * 1024
 """Bytes in a signed chunk, held back until verified. Clients use 64 KiB to 1 MiB."""
@@ -88,7 +88,7 @@ class _SignatureChain:
 
     def _verify(self, algorithm: str, rest: str, signature: bytes) -> None:
         text = f"{algorithm}\n{self._where}{self._previous}\n{rest}".encode("latin-1")
-        expected = sign(self._key, text)
+        expected = self._key.sign(text)
         if not hmac.compare_digest(expected.encode(), signature):
             raise signature_does_not_match(
                 access_key_id=self._access_key_id,

@@ -16,6 +16,7 @@ the Amazon S3 API Reference. This module knows no clock: `now_ms` is an argument
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import sha256
 
 from msgspec import Struct
@@ -44,6 +45,7 @@ from rs3gwd.iam.sigv4_claim import (
     MALFORMED_HEADER,
     MALFORMED_QUERY,
     Claim,
+    Signer,
     authentication_parameters,
     date_required,
     read_header,
@@ -57,31 +59,59 @@ SKEW_MS_MAX = 15 * 60 * 1000
 
 _SINGLE_HEADERS = ("authorization", "host", "date", "x-amz-date", "x-amz-content-sha256")
 
+_HASH_BLOCK_BYTES = 64
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
+
 _SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
 
 
-class SigningKeyCache:
-    """Derived keys by secret, date and region, the least recently used dropped first.
+class SigningKey:
+    """A derived key that signs: HMAC-SHA256 (RFC 2104) with its two keyed hashes begun beforehand.
 
-    A key is four HMACs (about 8 us) and lasts a day. Not thread-safe: one per event loop.
+    A copy of a begun hash costs 0.1 us; OpenSSL's HMAC looks its algorithm up anew in each call,
+    which makes one signature 1.8 us instead of 0.7.
+    """
+
+    __slots__ = ("_inner", "_outer", "key")
+
+    def __init__(self, key: bytes) -> None:
+        """`key` is the 32 bytes of `derive_signing_key`."""
+        self.key = key
+        block = key.ljust(_HASH_BLOCK_BYTES, b"\0")
+        self._inner = sha256(block.translate(_INNER_PAD))
+        self._outer = sha256(block.translate(_OUTER_PAD))
+
+    def sign(self, text: bytes) -> str:
+        """The signature in 64 lower-case hex digits."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+class SigningKeyCache:
+    """Signing keys by secret, date and region, the least recently used dropped first.
+
+    Deriving one is four HMACs (about 8 us) and it lasts a day. Not thread-safe: one per event loop.
     """
 
     def __init__(self, *, entries_max: int = 4096) -> None:
-        """`entries_max` bounds the memory, at about 400 bytes an entry; at least 1."""
-        self._keys: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+        """`entries_max` bounds the memory, at about 1 KiB an entry; at least 1."""
+        self._keys: OrderedDict[tuple[str, str, str], SigningKey] = OrderedDict()
         self._entries_max = entries_max
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def get(self, secret: str, date: str, region: str) -> bytes:
+    def get(self, secret: str, date: str, region: str) -> SigningKey:
         """The signing key for service s3; `date` is `YYYYMMDD`."""
         wanted = (secret, date, region)
         key = self._keys.get(wanted)
         if key is not None:
             self._keys.move_to_end(wanted)
             return key
-        key = derive_signing_key(secret, date=date, region=region, service="s3")
+        key = SigningKey(derive_signing_key(secret, date=date, region=region, service="s3"))
         if len(self._keys) >= self._entries_max:
             self._keys.popitem(last=False)
         self._keys[wanted] = key
@@ -96,7 +126,7 @@ class SignedRequest(Struct, frozen=True):
     """
 
     principal: Principal
-    signing_key: bytes
+    signing_key: SigningKey
     timestamp: str
     scope: str
     signature: str
@@ -114,11 +144,6 @@ def derive_signing_key(secret: str, *, date: str, region: str, service: str) -> 
 def string_to_sign(*, timestamp: str, scope: str, request: bytes) -> bytes:
     """What is signed for a canonical request."""
     return f"{ALGORITHM}\n{timestamp}\n{scope}\n{sha256(request).hexdigest()}".encode("latin-1")
-
-
-def sign(signing_key: bytes, text: bytes) -> str:
-    """The signature in 64 lower-case hex digits."""
-    return hmac.digest(signing_key, text, "sha256").hex()
 
 
 def verify_header(
@@ -208,55 +233,54 @@ def _verify(
     signing_keys: SigningKeyCache,
 ) -> SignedRequest:
     """The heart: coverage of headers, canonical request, signature."""
+    signer = claim.signer
     canonical = canonical_request(
         method=request.method,
         uri=canonical_uri(request.raw_path),
-        query=join_query(query),
-        headers=_signed_header_block(request, claim),
-        signed_headers=claim.signed_headers,
+        query=join_query(query) if query else "",
+        headers=_signed_header_block(request, signer),
+        signed_headers=signer.signed_headers,
         payload_hash=claim.payload_hash,
     )
-    text = string_to_sign(timestamp=claim.timestamp, scope=claim.scope, request=canonical)
-    record = directory.access_key(claim.access_key_id)
+    text = string_to_sign(timestamp=claim.timestamp, scope=signer.scope, request=canonical)
+    record = directory.access_key(signer.access_key_id)
     account = None
     if record is not None and record.status is AccessKeyStatus.ACTIVE:
         account = directory.account(record.canonical_id)
     secret = _SECRET_OF_NOBODY if record is None or account is None else record.secret
-    signing_key = signing_keys.get(secret, claim.date, claim.region)
+    signing_key = signing_keys.get(secret, signer.date, signer.region)
     matches = hmac.compare_digest(
-        sign(signing_key, text).encode(), claim.signature.encode("latin-1")
+        signing_key.sign(text).encode(), claim.signature.encode("latin-1")
     )
     if account is None:
-        raise unknown_access_key(claim.access_key_id)
+        raise unknown_access_key(signer.access_key_id)
     if not matches:
         raise signature_does_not_match(
-            access_key_id=claim.access_key_id,
+            access_key_id=signer.access_key_id,
             signature_provided=claim.signature,
             string_to_sign=text,
             canonical_request=canonical,
         )
     return SignedRequest(
-        principal=Principal(account=account, access_key_id=claim.access_key_id),
+        principal=Principal(account=account, access_key_id=signer.access_key_id),
         signing_key=signing_key,
         timestamp=claim.timestamp,
-        scope=claim.scope,
+        scope=signer.scope,
         signature=claim.signature,
         payload_hash=claim.payload_hash,
     )
 
 
-def _signed_header_block(request: Request, claim: Claim) -> str:
+def _signed_header_block(request: Request, signer: Signer) -> str:
     """The canonical lines of the signed headers; refuses what must be signed and is not."""
     headers = request.headers
-    names = claim.signed_headers.split(";")
+    names = signer.header_names
     lines = []
-    previous = ""
     for name in names:
-        # Ascending also means that no name is there twice; AWS asks for this order.
         value = request.host if name == "host" else headers.get(name)
-        if name <= previous or value is None:
+        # AWS asks for ascending order, which also means that no name is there twice.
+        if value is None or not signer.are_ascending:
             raise _not_covered(names, headers)
-        previous = name
         lines.append(f"{name}:{canonical_header_value(value)}\n")
     unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in names]
     if unsigned or "host" not in names:
@@ -264,7 +288,7 @@ def _signed_header_block(request: Request, claim: Claim) -> str:
     return "".join(lines)
 
 
-def _not_covered(names: list[str], headers: dict[str, str]) -> ApiError:
+def _not_covered(names: Sequence[str], headers: dict[str, str]) -> ApiError:
     """SignedHeaders names a header that was not sent, or is not sorted, or repeats a name."""
     missing = [name for name in names if name != "host" and name not in headers]
     if missing:

@@ -8,6 +8,9 @@ Source: "Authenticating Requests: Using the Authorization Header" and "Using Que
 the Amazon S3 API Reference; the words of the refusals are those of S3.
 """
 
+from functools import lru_cache
+from itertools import pairwise
+
 from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
@@ -39,19 +42,36 @@ QUERY_PARAMETERS = (
 PAYLOAD_HASH_PARAMETER = "X-Amz-Content-Sha256"
 TOKEN_PARAMETER = "X-Amz-Security-Token"
 
+SIGNERS_KEPT = 1024
+"""Signers whose reading is kept, at about 1 KiB each: one for each key, day and set of headers."""
+
+_SIGNATURE_MARK = "Signature="
+
 MALFORMED_HEADER = "AuthorizationHeaderMalformed"
 MALFORMED_QUERY = "AuthorizationQueryParametersError"
 
 
-class Claim(Struct):
-    """What a request says of its own signature; nothing in it is proved yet."""
+class Signer(Struct, frozen=True):
+    """What a client repeats in every request of a day: its key and scope, and what it signs.
+
+    `scope` is `date/region/s3/aws4_request`. `header_names` are those of `signed_headers`, and
+    `are_ascending` says whether they are in order and each is there once.
+    """
 
     access_key_id: str
     date: str
     region: str
     scope: str
-    timestamp: str
     signed_headers: str
+    header_names: tuple[str, ...]
+    are_ascending: bool
+
+
+class Claim(Struct, frozen=True):
+    """What a request says of its own signature; nothing in it is proved yet."""
+
+    signer: Signer
+    timestamp: str
     signature: str
     payload_hash: str
 
@@ -62,7 +82,28 @@ def read_header(headers: dict[str, str], *, region: str) -> Claim:
     `headers` has `authorization`. Raises ApiError: AuthorizationHeaderMalformed, InvalidArgument,
     InvalidRequest, AccessDenied (no date), NotImplemented.
     """
-    algorithm, _, rest = headers["authorization"].partition(" ")
+    text = headers["authorization"]
+    start = text.find(_SIGNATURE_MARK) + len(_SIGNATURE_MARK)
+    end = text.find(",", start)
+    signature = text[start:] if end < 0 else text[start:end]
+    # Behind its mark the signature is left out, so that the rest is the same in every request.
+    signer = _read_signer(text[:start] if end < 0 else text[:start] + text[end:], region)
+    if not signature:
+        raise _incomplete_header()
+    payload_hash = headers.get("x-amz-content-sha256")
+    if payload_hash is None:
+        raise ApiError(
+            "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
+        )
+    timestamp = _header_timestamp(headers)
+    _check_date(signer, timestamp, MALFORMED_HEADER)
+    return Claim(signer, timestamp, signature, payload_hash)
+
+
+@lru_cache(SIGNERS_KEPT)
+def _read_signer(authorization: str, region: str) -> Signer:
+    """Takes an Authorization header without the value of its signature apart."""
+    algorithm, _, rest = authorization.partition(" ")
     if algorithm == ASYMMETRIC_ALGORITHM:
         raise ApiError("NotImplemented", "Signature version 4A is not implemented.")
     if algorithm != ALGORITHM:
@@ -75,28 +116,11 @@ def read_header(headers: dict[str, str], *, region: str) -> Claim:
         if name in parts:
             raise given_more_than_once(name)
         parts[name] = value
-    if len(parts) != 3:
+    credential, signed_headers = parts.get("Credential"), parts.get("SignedHeaders")
+    if len(parts) != 3 or "Signature" not in parts or not (credential and signed_headers):
         raise _incomplete_header()
-    try:
-        credential, signed_headers = parts["Credential"], parts["SignedHeaders"]
-        signature = parts["Signature"]
-    except KeyError:
-        raise _incomplete_header() from None
-    if not (credential and signed_headers and signature):
-        raise _incomplete_header()
-    payload_hash = headers.get("x-amz-content-sha256")
-    if payload_hash is None:
-        raise ApiError(
-            "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
-        )
-    return _make_claim(
-        credential,
-        timestamp=_header_timestamp(headers),
-        signed_headers=signed_headers,
-        signature=signature,
-        payload_hash=payload_hash,
-        region=region,
-        code=MALFORMED_HEADER,
+    return _make_signer(
+        credential, signed_headers=signed_headers, region=region, code=MALFORMED_HEADER
     )
 
 
@@ -161,27 +185,18 @@ def read_query(parameters: dict[str, str], headers: dict[str, str], *, region: s
         payload_hash = headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
     elif headers.get("x-amz-content-sha256", payload_hash) != payload_hash:
         raise given_more_than_once(PAYLOAD_HASH_PARAMETER)
-    return _make_claim(
+    signer = _make_signer(
         parameters["X-Amz-Credential"],
-        timestamp=parameters["X-Amz-Date"],
         signed_headers=parameters["X-Amz-SignedHeaders"],
-        signature=parameters["X-Amz-Signature"],
-        payload_hash=payload_hash,
         region=region,
         code=MALFORMED_QUERY,
     )
+    timestamp = parameters["X-Amz-Date"]
+    _check_date(signer, timestamp, MALFORMED_QUERY)
+    return Claim(signer, timestamp, parameters["X-Amz-Signature"], payload_hash)
 
 
-def _make_claim(
-    credential: str,
-    *,
-    timestamp: str,
-    signed_headers: str,
-    signature: str,
-    payload_hash: str,
-    region: str,
-    code: str,
-) -> Claim:
+def _make_signer(credential: str, *, signed_headers: str, region: str, code: str) -> Signer:
     """Checks the scope inside `credential`; `code` is the error of the place it came from."""
     access_key_id, _, scope = credential.partition("/")
     parts = scope.split("/")
@@ -204,22 +219,27 @@ def _make_claim(
         raise _credential_error(
             code, f"the region '{named_region}' is wrong; expecting '{region}'", region=region
         )
-    if date != timestamp[:8]:
-        raise _credential_error(
-            code,
-            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: '
-            f'"{timestamp[:8]}".',
-        )
-    return Claim(
+    names = tuple(signed_headers.split(";"))
+    return Signer(
         access_key_id=access_key_id,
         date=date,
         region=named_region,
         scope=scope,
-        timestamp=timestamp,
         signed_headers=signed_headers,
-        signature=signature,
-        payload_hash=payload_hash,
+        header_names=names,
+        # An empty name comes before all others and is never a header's.
+        are_ascending=all(before < name for before, name in pairwise(("", *names))),
     )
+
+
+def _check_date(signer: Signer, timestamp: str, code: str) -> None:
+    """The scope must be of the day of the request."""
+    if signer.date != timestamp[:8]:
+        raise _credential_error(
+            code,
+            f'Invalid credential date "{signer.date}". This date is not the same as X-Amz-Date: '
+            f'"{timestamp[:8]}".',
+        )
 
 
 def _credential_error(code: str, detail: str, *, region: str | None = None) -> ApiError:

@@ -6,14 +6,19 @@ error answers). Nothing here reads a clock.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MILLISECONDS_MAX = 253_402_300_799_000
 """9999-12-31T23:59:59Z: the last instant that four digits of year can say."""
+
+INSTANTS_KEPT = 1024
+"""Texts whose instant is kept, 100 bytes each: all requests signed in one second carry the same."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ZONES = ("GMT", "UTC", "+0000")
 
 
+@lru_cache(INSTANTS_KEPT)
 def parse_basic(text: str) -> int | None:
     """Milliseconds of `YYYYMMDDTHHMMSSZ`, or None when `text` is not exactly that."""
     if len(text) != 16 or text[8] != "T" or text[15] != "Z":

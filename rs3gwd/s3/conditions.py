@@ -167,7 +167,8 @@ def precondition_failed(name: str) -> ApiError:
 
 
 def _parse(headers: Mapping[str, str], prefix: str) -> ReadConditions | None:
-    match, none_match, unmodified, modified = (headers.get(prefix + name) for name in _READ_NAMES)
+    names = [prefix + name for name in _READ_NAMES] if prefix else _READ_NAMES
+    match, none_match, unmodified, modified = map(headers.get, names)
     if match is None and none_match is None and unmodified is None and modified is None:
         return None
     return ReadConditions(

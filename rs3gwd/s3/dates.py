@@ -9,11 +9,15 @@ asctime); the time of a conditional delete comes in one of them or as ISO 8601.
 import re
 from calendar import timegm
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
 _MONTH_NUMBERS = {name: index for index, name in enumerate(_MONTHS, start=1)}
+
+DATES_KEPT = 4096
+"""Seconds whose text is kept, 100 bytes each: what is read together was often written together."""
 
 _IMF_FIXDATE = re.compile(
     r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
@@ -36,7 +40,12 @@ def iso_time(time_ms: int) -> str:
 
 def http_date(time_ms: int) -> str:
     """Such as `Mon, 12 Oct 2009 17:50:30 GMT` (IMF-fixdate)."""
-    at = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return _http_date_of_second(time_ms // 1000)
+
+
+@lru_cache(DATES_KEPT)
+def _http_date_of_second(time_s: int) -> str:
+    at = datetime.fromtimestamp(time_s, UTC)
     # From tables: format specifications would double the cost, and every GET pays it.
     return (
         f"{_DAYS[at.weekday()]}, {_TWO_DIGITS[at.day]} {_MONTHS[at.month - 1]} {at.year:04} "

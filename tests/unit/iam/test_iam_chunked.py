@@ -12,7 +12,7 @@ from iam_world import ALICE, AWS_KEY_ID, EMPTY_SHA256, signing_key
 from rs3gwd.base.errors import ApiError
 from rs3gwd.iam.chunked import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, AwsChunkedDecoder
 from rs3gwd.iam.principal import Principal
-from rs3gwd.iam.sigv4 import SignedRequest
+from rs3gwd.iam.sigv4 import SignedRequest, SigningKey
 
 TIMESTAMP = "20130524T000000Z"
 SCOPE = "20130524/us-east-1/s3/aws4_request"
@@ -70,7 +70,7 @@ def decoder(kind: str, length: int, names: tuple[str, ...] = tuple(CRC)) -> AwsC
     """A decoder for `signed`, `trailer` or `unsigned` bodies."""
     seed = SignedRequest(
         principal=Principal(account=ALICE, access_key_id=AWS_KEY_ID),
-        signing_key=KEY,
+        signing_key=SigningKey(KEY),
         timestamp=TIMESTAMP,
         scope=SCOPE,
         signature=SEED,

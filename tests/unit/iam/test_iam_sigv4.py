@@ -368,10 +368,10 @@ def test_the_cache_of_signing_keys_is_bounded_and_right() -> None:
     cache = SigningKeyCache(entries_max=2)
     for date in ("20130524", "20130525", "20130524", "20130526"):
         expected = derive_signing_key(AWS_SECRET, date=date, region="us-east-1", service="s3")
-        assert cache.get(AWS_SECRET, date, "us-east-1") == expected
+        assert cache.get(AWS_SECRET, date, "us-east-1").key == expected
         assert len(cache) <= 2
-    assert cache.get("another secret", "20130524", "us-east-1") != signing_key()
-    assert cache.get(AWS_SECRET, "20130524", "us-east-1") == signing_key()
+    assert cache.get("another secret", "20130524", "us-east-1").key != signing_key()
+    assert cache.get(AWS_SECRET, "20130524", "us-east-1").key == signing_key()
 
 
 def test_the_secret_for_unknown_keys_opens_nothing() -> None:
