@@ -4,6 +4,7 @@ Exit status: 0 after a drain, 1 when the node cannot run (with one line that say
 configuration is refused.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,12 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 of 0.2 ms into 7 (DESIGN D2)."""
 
 
+GC_THRESHOLDS = (10_000, 10, 10)
+"""Container objects made and not freed between two collections of the young, and how many of those
+make one of the older. With 64 PUTs in flight Python's 700 collected after each 23 PUTs, never found
+anything, and cost a PUT 13 us."""
+
+
 def main() -> None:
     """The program; never returns."""
     config = start(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
@@ -32,6 +39,7 @@ def main() -> None:
 def serve(config: Config) -> int:
     """Runs a node until it is told to stop; the exit status."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     os.umask(0o077)
     logs = open_logs(config, SystemClock())
     try:

@@ -10,6 +10,7 @@ bind, READY. Order of the end: the gateway drains, then the admin socket closes,
 nobody is told yes by a part whose ground is gone.
 """
 
+import gc
 import os
 import ssl
 import sys
@@ -108,6 +109,8 @@ class Node:
                 self._logs.redactor.add_secret(credentials.secret_access_key)
                 sys.stdout.write(welcome(url, credentials, self._config, os.environ))
                 sys.stdout.flush()
+            # What lives now lives to the end: no collection need look at it again.
+            gc.freeze()
             self._log.info("ready", url=url, data=str(data_root(self._config)))
             self._notifier.ready()
             await stop.wait()

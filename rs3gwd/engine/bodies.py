@@ -69,12 +69,14 @@ class Bodies:
         blob = version.blob
         if blob is None or blob.size_bytes > BLOCK_BYTES:
             return b"" if version.size_bytes == 0 else None
+        txn = self.environment.read()
         try:
-            with self.environment.read() as txn:
-                record = get_blob(txn, blob.blob_id)
+            record = get_blob(txn, blob.blob_id)
         except (DataCorrupt, FormatError) as error:
             self.report(str(error))
             raise
+        finally:
+            txn.abort()
         if len(record.extents) != 1:
             return None
         extent = record.extents[0]

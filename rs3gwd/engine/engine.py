@@ -6,7 +6,7 @@ passes calls on:
     stage  -> BodyStage         receives a body into memory or a lane       (stage)
     submit -> Pipeline          group commit of commands and bodies         (pipeline, commit)
     open_body, read_small       verified bytes                              (bodies, reader)
-    environment                 read transactions for the queries           (environment)
+    look_up                     a query over a read transaction             (environment)
 
 The boundary of DESIGN D5 runs between the first line and the others: stages know no command.
 """
@@ -14,8 +14,10 @@ The boundary of DESIGN D5 runs between the first line and the others: stages kno
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
 
 import trio
 from msgspec import Struct
@@ -29,7 +31,12 @@ from rs3gwd.engine.blobs import BlobIds, SegmentState
 from rs3gwd.engine.bodies import Bodies, OpenBody
 from rs3gwd.engine.commit import Committer
 from rs3gwd.engine.compaction import Compactor
-from rs3gwd.engine.environment import MAP_BYTES_DEFAULT, Environment, translate_error
+from rs3gwd.engine.environment import (
+    MAP_BYTES_DEFAULT,
+    Environment,
+    Transaction,
+    translate_error,
+)
 from rs3gwd.engine.events import Observer, SilentObserver
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
 from rs3gwd.engine.housekeeping import Housekeeper
@@ -41,6 +48,9 @@ from rs3gwd.engine.segments import SegmentStore
 from rs3gwd.engine.stage import BodyStage, StagedBody, StageParts
 from rs3gwd.engine.unsynced import UnsyncedBlobs
 from rs3gwd.engine.workers import Workers
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOCK_PATH = "LOCK"
 ENVIRONMENT_DIRECTORY = "meta"
@@ -297,9 +307,21 @@ class Engine:
         """
         return self._parts.bodies.read_small(version)
 
-    def report_damage(self, error: DataCorrupt | FormatError) -> None:
-        """Tells the observer of a damaged row that a query met."""
-        self._parts.bodies.report(str(error))
+    def look_up(
+        self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """`query` over a read transaction of its own: it sees all that was acknowledged before.
+
+        Raises what it raises; the observer is told of a damaged row that it met.
+        """
+        txn = self.environment.read()
+        try:
+            return query(txn, *args, **options)
+        except (DataCorrupt, FormatError) as error:
+            self._parts.bodies.report(str(error))
+            raise
+        finally:
+            txn.abort()
 
     async def tick(self) -> None:
         """One round of housekeeping now; for tests and tools."""

@@ -22,6 +22,7 @@ SERVER = "rs3gwd"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 _BODYLESS = frozenset([204, 304])
 _FRONT_FIELDS = ("content-length", "transfer-encoding", "connection", "date")
+_FRONT_FIELD_STARTS = tuple(f"\r\n{name}:" for name in _FRONT_FIELDS)
 
 _MESSAGES = {
     "InternalError": "We encountered an internal error. Please try again.",
@@ -72,9 +73,9 @@ class ResponseHeads:
         if "\0" in text:
             raise ValueError("a response header holds a NUL")
         lowered = text.lower()
-        for name in _FRONT_FIELDS:
-            if f"\r\n{name}:" in lowered:
-                raise ValueError(f"the response header {name} belongs to the front")
+        for start in _FRONT_FIELD_STARTS:
+            if start in lowered:
+                raise ValueError(f"the response header {start.strip()} belongs to the front")
         length = "" if content_length is None else f"\r\nContent-Length: {content_length}"
         close = f"\r\nConnection: {connection}" if connection else ""
         line = _STATUS_LINES[status]
