@@ -26,7 +26,9 @@ ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 
 
 async def get_object_attributes(call: Call) -> Response:
-    """Raises ApiError InvalidArgument when no attribute, or one that does not exist, is named."""
+    """Raises ApiError: InvalidRequest when no attribute is named, InvalidArgument for one that does
+    not exist.
+    """
     wanted = _wanted_attributes(call.request.headers.get("x-amz-object-attributes"))
     refuse_customer_key(call.request.headers)
     version_id = requested_version(call.query)
@@ -100,14 +102,13 @@ async def _parts_xml(call: Call, version: VersionRecord) -> str:
 
 
 def _wanted_attributes(header: str | None) -> set[str]:
-    if header is None:
-        raise argument_error(
-            "x-amz-object-attributes",
-            "",
+    wanted = {name.strip() for name in (header or "").split(",") if name.strip()}
+    if header is None or not wanted:
+        raise ApiError(
+            "InvalidRequest",
             "The x-amz-object-attributes header specifying the attributes to be retrieved is "
             "either missing or empty",
         )
-    wanted = {name.strip() for name in header.split(",") if name.strip()}
-    if not wanted or not wanted.issubset(ATTRIBUTES):
+    if not wanted.issubset(ATTRIBUTES):
         raise argument_error("x-amz-object-attributes", header, "Invalid attribute name specified.")
     return wanted

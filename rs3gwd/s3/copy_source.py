@@ -31,7 +31,7 @@ from rs3gwd.s3.body import INLINE_BYTES_MAX
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.conditions import check_copy_source, copy_source_conditions
 from rs3gwd.s3.hashing import BodyDigests
-from rs3gwd.s3.names import check_bucket_name
+from rs3gwd.s3.names import is_bucket_name
 from rs3gwd.s3.object_arguments import check_version_id, shows_versions
 from rs3gwd.s3.ranges import ByteRange
 from rs3gwd.s3.together import Job, run_together
@@ -64,26 +64,27 @@ class CopiedBytes(Struct, frozen=True):
 
 
 def parse_copy_source(value: str) -> SourceName:
-    """Raises ApiError InvalidArgument, InvalidBucketName, KeyTooLongError."""
+    """Raises ApiError InvalidArgument, KeyTooLongError."""
     path, _, suffix = value.partition("?")
     version_id = None
     if suffix:
         name, equals, version_id = suffix.partition("=")
         if name != "versionId" or not equals:
-            raise _invalid_source(value)
+            raise _invalid_source(value, "object key")
         check_version_id(version_id)
     decoded = unquote_to_bytes(path.replace("+", " ").encode("latin-1", "replace"))
-    bucket, slash, key = decoded.removeprefix(b"/").partition(b"/")
+    bucket, _, key = decoded.removeprefix(b"/").partition(b"/")
     try:
-        bucket_name = bucket.decode("ascii")
+        bucket_name = bucket.decode()
         key.decode()
     except UnicodeDecodeError as error:
-        raise _invalid_source(value) from error
-    if not slash or not key:
-        raise _invalid_source(value)
+        raise _invalid_source(value, "encoding") from error
+    if not is_bucket_name(bucket_name):
+        raise _invalid_source(value, "bucket name")
+    if not key:
+        raise _invalid_source(value, "object key")
     if len(key) > KEY_BYTES_MAX:
         raise ApiError("KeyTooLongError")
-    check_bucket_name(bucket_name)
     return SourceName(bucket=bucket_name, key=key, version_id=version_id)
 
 
@@ -199,7 +200,5 @@ def _authorize(call: Call, name: SourceName, bucket: BucketRecord) -> None:
     )
 
 
-def _invalid_source(value: str) -> ApiError:
-    return argument_error(
-        _HEADER, value, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"
-    )
+def _invalid_source(value: str, what: str) -> ApiError:
+    return argument_error(_HEADER, value, f"Invalid copy source {what}")

@@ -13,7 +13,7 @@ from functools import partial
 from msgspec import Struct
 
 from rs3gwd.base.commands import UNCONDITIONAL, Conditions, DeleteObject, DeleteResult
-from rs3gwd.base.errors import ApiError, Rs3gwError
+from rs3gwd.base.errors import ApiError, NoSuchVersion, Rs3gwError
 from rs3gwd.base.http import Response
 from rs3gwd.base.limits import KEY_BYTES_MAX, LIST_KEYS_MAX
 from rs3gwd.s3.body import read_body
@@ -22,8 +22,8 @@ from rs3gwd.s3.conditions import delete_conditions, make_delete_conditions
 from rs3gwd.s3.errors import error_code, error_message
 from rs3gwd.s3.object_arguments import (
     bucket_of,
-    check_version_id,
     durability_header,
+    is_version_id,
     requested_version,
     shows_versions,
 )
@@ -107,14 +107,15 @@ def _parse_object(found: Element) -> Deletion:
     try:
         if len(key.encode()) > KEY_BYTES_MAX:
             raise ApiError("KeyTooLongError")
-        if version_id is not None:
-            check_version_id(version_id)
+        if version_id is not None and not is_version_id(version_id):
+            # Not the InvalidArgument of DeleteObject: so S3 answers here.
+            raise NoSuchVersion
         conditions = make_delete_conditions(
             etag=found.text_of("ETag"),
             last_modified=found.text_of("LastModifiedTime"),
             size=found.text_of("Size"),
         )
-    except ApiError as refusal:
+    except (ApiError, NoSuchVersion) as refusal:
         return Deletion(key, version_id, refusal=refusal)
     return Deletion(key, version_id, conditions)
 

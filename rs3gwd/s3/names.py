@@ -47,9 +47,14 @@ def check_new_bucket_name(name: str) -> None:
         raise ApiError("InvalidBucketName", fields={"BucketName": name})
 
 
+def is_bucket_name(name: str) -> bool:
+    """Whether a bucket was ever allowed to have this name."""
+    return _LEGACY_BUCKET_NAME.fullmatch(name) is not None
+
+
 def check_bucket_name(name: str) -> None:
     """Raises ApiError InvalidBucketName for a name that no bucket was ever allowed to have."""
-    if _LEGACY_BUCKET_NAME.fullmatch(name) is None:
+    if not is_bucket_name(name):
         raise ApiError("InvalidBucketName", fields={"BucketName": name})
 
 

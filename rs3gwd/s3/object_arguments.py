@@ -40,9 +40,14 @@ def requested_version(query: Mapping[str, str]) -> str | None:
     return None if version_id is None else check_version_id(version_id)
 
 
+def is_version_id(version_id: str) -> bool:
+    """Whether a version can have this id."""
+    return version_id == NULL_VERSION_ID or sequence_of_id(version_id) is not None
+
+
 def check_version_id(version_id: str) -> str:
     """Gives it back. Raises ApiError InvalidArgument when no version can have this id."""
-    if version_id == NULL_VERSION_ID or sequence_of_id(version_id) is not None:
+    if is_version_id(version_id):
         return version_id
     message = (
         "Invalid version id specified" if version_id else "Version id cannot be the empty string"

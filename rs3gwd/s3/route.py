@@ -109,7 +109,11 @@ class Router:
         name = self._sub_resource(query) if query else ""
         if not name and "partNumber" in query and method == "PUT":
             # A part of nothing must not become a whole object.
-            raise _missing_argument("uploadId")
+            raise ApiError(
+                "InvalidArgument",
+                "This operation does not accept partNumber without uploadId",
+                fields={"ArgumentName": "partNumber", "ArgumentValue": query["partNumber"]},
+            )
         for row in self._rows.get((level, method, name), ()):
             if _fits(row, request, query):
                 return row

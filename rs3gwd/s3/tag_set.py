@@ -17,7 +17,9 @@ from rs3gwd.s3.xml_write import escape
 
 Tags = list[tuple[str, str]]
 
-_CHARACTERS = re.compile(r"[\w\s+\-=.:/@]*")
+_CONTROL_BLANKS = r"\t\n\r\f\v\x1c-\x1f\x85"
+_CHARACTERS = re.compile(rf"(?:[\w+\-=.:/@]|[^\S{_CONTROL_BLANKS}])*")
+"""Blanks are those of Unicode's category Z: S3 refuses a tab."""
 
 
 def check_tags(tags: Tags, *, count_max: int, subject: str) -> None:

@@ -149,7 +149,7 @@ READS = [
         "InvalidRequest",
         {"range": "bytes=0-1"},
     ),
-    Case("attributes of nothing", "GET", "/bucket/key?attributes", 400, "InvalidArgument"),
+    Case("attributes of nothing", "GET", "/bucket/key?attributes", 400, "InvalidRequest"),
     Case(
         "attributes that are none",
         "GET",

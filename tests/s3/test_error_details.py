@@ -132,3 +132,45 @@ async def test_a_delete_by_size_or_time_passes_where_nothing_is() -> None:
         assert (await world.call("DELETE", "/bucket/nothing", headers=headers)).status == 204
     any_etag = {"if-match": "*"}
     assert (await world.call("DELETE", "/bucket/nothing", headers=any_etag)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "Invalid copy source bucket name"),
+        ("b!/key", "Invalid copy source bucket name"),
+        ("bucket", "Invalid copy source object key"),
+        ("bucket/", "Invalid copy source object key"),
+        ("bucket/%FF", "Invalid copy source encoding"),
+    ],
+)
+async def test_a_copy_source_is_told_what_is_wrong_with_it(source: str, message: str) -> None:
+    """InvalidArgument names the header and repeats it, for copies of objects and of parts."""
+    world = await make_world()
+    upload_id = await start_upload(world)
+    for target in ("/bucket/new", f"/bucket/parts?partNumber=1&uploadId={upload_id}"):
+        answer = await world.call("PUT", target, headers={"x-amz-copy-source": source})
+        assert (answer.status, answer.code) == (400, "InvalidArgument")
+        found = [answer.text(name) for name in ("Message", "ArgumentName", "ArgumentValue")]
+        assert found == [message, "x-amz-copy-source", source]
+
+
+async def test_a_part_of_no_upload_is_told_so() -> None:
+    """It must not become a whole object, nor a missing one."""
+    world = await make_world()
+    answer = await world.call("PUT", "/bucket/key?partNumber=1", body=b"x")
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+    assert answer.text("Message") == "This operation does not accept partNumber without uploadId"
+    assert answer.text("ArgumentName") == "partNumber"
+
+
+@pytest.mark.parametrize(("key", "is_taken"), [("a b", True), ("a\u00a0b", True), ("a\tb", False)])
+async def test_a_tag_may_hold_blanks_but_no_tab(key: str, is_taken: bool) -> None:
+    """ "letters, whitespace, and numbers": whitespace is Unicode's separators, no controls."""
+    world = await make_world()
+    tag = f"<Tag><Key>{key}</Key><Value>v</Value></Tag>"
+    body = f"<Tagging><TagSet>{tag}</TagSet></Tagging>".encode()
+    answer = await world.call("PUT", "/bucket/key?tagging", body=body)
+    assert (answer.status == 200) is is_taken
+    if not is_taken:
+        assert (answer.code, answer.text("TagKey")) == ("InvalidTag", key)

@@ -140,7 +140,7 @@ async def test_quiet_tells_errors_only() -> None:
         "<Object><Key>b</Key><VersionId>x</VersionId></Object></Delete>",
     )
     assert [(kind, entry["Key"], entry["Code"]) for kind, entry in found] == [
-        ("Error", "b", "InvalidArgument")
+        ("Error", "b", "NoSuchVersion")
     ]
     assert await world.keys() == ["b"]
 
