@@ -12,7 +12,7 @@ API Reference.
 import re
 
 from rs3gwd.base.commands import CreateBucket, DeleteBucket
-from rs3gwd.base.errors import ApiError, BucketAlreadyOwnedByYou
+from rs3gwd.base.errors import ApiError, BucketAlreadyOwnedByYou, BucketNotEmpty
 from rs3gwd.base.http import Response
 from rs3gwd.base.limits import BUCKET_TAGS_MAX, LIST_KEYS_MAX
 from rs3gwd.base.records import BucketRecord, Durability
@@ -22,7 +22,7 @@ from rs3gwd.s3.call import Call
 from rs3gwd.s3.continuation import TokenKind, make_token, read_token
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.names import check_new_bucket_name
-from rs3gwd.s3.object_arguments import bucket_of, durability_header
+from rs3gwd.s3.object_arguments import bucket_of, durability_header, shows_versions
 from rs3gwd.s3.owners import Owners
 from rs3gwd.s3.tag_set import Tags, check_tags, read_tag_elements
 from rs3gwd.s3.xml_read import CONFIGURATION_BYTES_MAX, Element, malformed, parse_xml
@@ -126,7 +126,18 @@ async def get_bucket_location(call: Call) -> Response:
 
 async def delete_bucket(call: Call) -> Response:
     """Removes an empty bucket. Raises BucketNotEmpty."""
-    await call.services.store.submit(DeleteBucket(name=call.bucket))
+    try:
+        await call.services.store.submit(DeleteBucket(name=call.bucket))
+    except BucketNotEmpty as error:
+        if not shows_versions(bucket_of(call)):
+            raise
+        # A listing of such a bucket may well be empty.
+        raise ApiError(
+            "BucketNotEmpty",
+            "The bucket you tried to delete is not empty. You must delete all versions in the "
+            "bucket.",
+            fields={"BucketName": call.bucket},
+        ) from error
     return Response(204, [])
 
 

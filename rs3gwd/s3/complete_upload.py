@@ -37,7 +37,7 @@ from rs3gwd.s3.checksums import (
 from rs3gwd.s3.conditions import write_conditions
 from rs3gwd.s3.etags import quote, unquote
 from rs3gwd.s3.headers import refuse_unimplemented
-from rs3gwd.s3.object_arguments import bucket_of, durability_header, version_headers
+from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
 from rs3gwd.s3.xml_read import Element, malformed, parse_xml
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, key_text
 
@@ -191,7 +191,7 @@ def _respond(call: Call, version: VersionRecord) -> Response:
         headers=[
             CONTENT_TYPE,
             durability_header(bucket.durability),
-            *version_headers(bucket, version.version_id),
+            *written_version_headers(version.version_id),
         ],
         body=document("CompleteMultipartUploadResult", inside),
     )

@@ -39,7 +39,7 @@ from rs3gwd.s3.headers import (
     refuse_unimplemented,
     storage_class_from,
 )
-from rs3gwd.s3.object_arguments import bucket_of, durability_header, version_headers
+from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
 from rs3gwd.s3.objects import LOOKUPS_MAX, submit_version
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
 
@@ -129,7 +129,7 @@ def _respond(call: Call, source: Source, version: VersionRecord) -> Response:
         headers=[
             CONTENT_TYPE,
             durability_header(bucket.durability),
-            *version_headers(bucket, version.version_id),
+            *written_version_headers(version.version_id),
             *source_version_headers(source),
         ],
         body=document("CopyObjectResult", inside),

@@ -29,6 +29,14 @@ def version_headers(bucket: BucketRecord, version_id: str | None) -> list[tuple[
     return [("x-amz-version-id", version_id)]
 
 
+def written_version_headers(version_id: str) -> list[tuple[str, str]]:
+    """x-amz-version-id of a version just written; S3 does not name the null version to its writer.
+
+    Source: PutObject in the API Reference, sample "Versioning suspended".
+    """
+    return [] if version_id == NULL_VERSION_ID else [("x-amz-version-id", version_id)]
+
+
 def durability_header(durability: Durability) -> tuple[str, str]:
     """The class of durability that a 2xx on this write stands for."""
     return ("x-rs3gw-durability", durability.value)

@@ -38,7 +38,7 @@ from rs3gwd.s3.object_arguments import (
     durability_header,
     requested_version,
     shows_versions,
-    version_headers,
+    written_version_headers,
 )
 from rs3gwd.s3.object_body import Selection, open_bytes, select_bytes
 
@@ -116,7 +116,7 @@ async def put_object(call: Call) -> Response:
             ("ETag", quote(version.etag)),
             *checksum_response_headers(body.checksum),
             durability_header(bucket.durability),
-            *version_headers(bucket, version.version_id),
+            *written_version_headers(version.version_id),
         ],
     )
 

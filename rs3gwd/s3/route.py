@@ -138,7 +138,8 @@ class Router:
     def _check_no_sub_resource(self, method: str, level: Level, name: str) -> None:
         """Refuses what would be another request if the sub-resource were overlooked."""
         if name == "uploadId" and (level, method, name) in self._rows:
-            raise _missing_argument("partNumber")
+            others = [other for other in self._allowed(level, name) if other != method]
+            raise _method_not_allowed(method, others, "upload")
         if level is Level.OBJECT and (Level.BUCKET, method, name) in self._rows:
             raise ApiError(
                 "InvalidRequest", f"Key is not expected for the {method} method ?{name} subresource"
@@ -166,14 +167,6 @@ def _method_not_allowed(method: str, allowed: list[str], resource: str) -> ApiEr
         "MethodNotAllowed",
         fields={"Method": method, "ResourceType": resource.upper()},
         headers=[("Allow", ", ".join(allowed))],
-    )
-
-
-def _missing_argument(missing: str) -> ApiError:
-    return ApiError(
-        "InvalidArgument",
-        f"This operation needs the parameter {missing}",
-        fields={"ArgumentName": missing, "ArgumentValue": ""},
     )
 
 

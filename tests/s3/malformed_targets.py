@@ -62,7 +62,7 @@ _TARGETS = [
     ("two sub-resources", "GET", "/bucket?acl&policy", 400, "InvalidArgument"),
     ("two sub-resources of a key", "GET", "/bucket/key?tagging&acl", 400, "InvalidArgument"),
     ("part without upload", "PUT", "/bucket/key?partNumber=1", 400, "InvalidArgument"),
-    ("upload without part", "PUT", "/bucket/key?uploadId=x", 400, "InvalidArgument"),
+    ("upload without part", "PUT", "/bucket/key?uploadId=x", 405, "MethodNotAllowed"),
 ]
 TARGETS = [Case(*row) for row in _TARGETS]
 """What the request line names."""

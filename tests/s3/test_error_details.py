@@ -174,3 +174,47 @@ async def test_a_tag_may_hold_blanks_but_no_tab(key: str, is_taken: bool) -> Non
     assert (answer.status == 200) is is_taken
     if not is_taken:
         assert (answer.code, answer.text("TagKey")) == ("InvalidTag", key)
+
+
+async def set_versioning(world: S3World, status: str) -> None:
+    """Enables or suspends versioning of `bucket`."""
+    body = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+    assert (await world.call("PUT", "/bucket?versioning", body=body.encode())).status == 200
+
+
+async def test_a_writer_to_a_suspended_bucket_is_told_no_version() -> None:
+    """PutObject, CopyObject and Complete alike; readers, listings and deletes say `null`."""
+    world = await make_world()
+    enabled = await world.call("PUT", "/bucket/a", body=b"x")
+    assert enabled.headers["x-amz-version-id"] != "null"
+    await set_versioning(world, "Suspended")
+    upload_id = await start_upload(world)
+    etag = await put_part(world, upload_id, 1, b"one")
+    source = {"x-amz-copy-source": "/bucket/a"}
+    for answer in (
+        await world.call("PUT", "/bucket/a", body=b"y"),
+        await world.call("PUT", "/bucket/b", headers=source),
+        await complete(world, upload_id, [(1, etag)]),
+    ):
+        assert answer.status == 200
+        assert "x-amz-version-id" not in answer.headers
+    for key in ("a", "b", "parts"):
+        assert (await world.call("HEAD", f"/bucket/{key}")).headers["x-amz-version-id"] == "null"
+        gone = await world.call("DELETE", f"/bucket/{key}")
+        assert gone.headers["x-amz-version-id"] == "null"
+        assert gone.headers["x-amz-delete-marker"] == "true"
+
+
+async def test_a_bucket_that_only_looks_empty_says_why_it_is_not() -> None:
+    """BucketNotEmpty speaks of versions where versioning was ever enabled."""
+    world = await make_world()
+    await world.call("DELETE", "/bucket/key")
+    assert (await world.call("GET", "/bucket?list-type=2")).text("KeyCount") == "0"
+    answer = await world.call("DELETE", "/bucket")
+    assert (answer.status, answer.code) == (409, "BucketNotEmpty")
+    assert answer.text("Message").endswith("You must delete all versions in the bucket.")
+    assert answer.text("BucketName") == "bucket"
+    await world.call("PUT", "/plain")
+    await world.call("PUT", "/plain/key", body=b"x")
+    answer = await world.call("DELETE", "/plain")
+    assert answer.text("Message") == "The bucket you tried to delete is not empty"

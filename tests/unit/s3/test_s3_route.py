@@ -77,7 +77,7 @@ def test_arguments_and_unknown_parameters_do_not_change_the_operation(
         ("POST", "/bucket?uploads", "InvalidRequest"),
         ("GET", "/bucket/key?uploads", "InvalidRequest"),
         ("DELETE", "/bucket/key?lifecycle", "InvalidRequest"),
-        ("PUT", "/bucket/key?uploadId=x", "InvalidArgument"),
+        ("PUT", "/bucket/key?uploadId=x", "MethodNotAllowed"),
         ("PUT", "/bucket/key?partNumber=1", "InvalidArgument"),
         ("GET", "/bucket?acl&policy", "InvalidArgument"),
     ],
@@ -94,6 +94,9 @@ def test_method_not_allowed_lists_the_methods_that_are() -> None:
     error = refusal("POST", "/bucket?versioning")
     assert error.headers == [("Allow", "GET, PUT")]
     assert error.fields == {"Method": "POST", "ResourceType": "VERSIONING"}
+    error = refusal("PUT", "/bucket/key?uploadId=x")
+    assert error.headers == [("Allow", "DELETE, GET, POST")]
+    assert error.fields == {"Method": "PUT", "ResourceType": "UPLOAD"}
 
 
 @pytest.mark.parametrize(
