@@ -120,11 +120,17 @@ def transfer(blocks: Iterator[bytes], chunked: bool) -> bytes:
 
 
 def put(
-    node: NodeProcess, kind: str, *, chunked: bool, expects: bool, alter: int | None = None
+    node: NodeProcess,
+    kind: str,
+    *,
+    chunked: bool = False,
+    expects: bool = False,
+    alter: int | None = None,
+    more: dict[str, str] | None = None,
 ) -> tuple[bytes, bytes]:
     """One PUT of BODY: what came before the body was sent, and the final answer's head.
 
-    `alter` flips a bit of that byte of what goes on the wire.
+    `alter` flips a bit of that byte of what goes on the wire. `more` are further signed headers.
     """
     signer = Signer()
     streaming = kind.startswith("STREAMING")
@@ -138,6 +144,7 @@ def put(
         headers["content-encoding"] = "aws-chunked"
     if kind.endswith("TRAILER"):
         headers["x-amz-trailer"] = "x-amz-checksum-crc32"
+    headers |= more or {}
     authorization = signer.authorize("PUT", "/kinds/k", headers)
     wire = bytearray(transfer(encode(kind, BODY, signer), chunked))
     if alter is not None:
@@ -204,3 +211,17 @@ def test_a_wrong_signature_is_refused_before_the_body_is_asked_for(node: NodePro
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert b"SignatureDoesNotMatch" in answer
+
+
+@pytest.mark.parametrize("crc32", [crc32_of(BODY), crc32_of(b"another")])
+def test_a_checksum_in_a_header_may_be_announced_as_a_trailer_too(
+    node: NodeProcess, crc32: str
+) -> None:
+    """The AWS SDK for Java 2.x signs the chunks and names the header's checksum a trailer."""
+    more = {"x-amz-checksum-crc32": crc32, "x-amz-trailer": "x-amz-checksum-crc32"}
+    _, answer = put(node, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", more=more)
+    if crc32 == crc32_of(BODY):
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+    else:
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
+        assert b"<Code>BadDigest</Code>" in answer
