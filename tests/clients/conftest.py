@@ -1,75 +1,15 @@
 """Real nodes for real clients: one over http, one over TLS, each for the whole session."""
 
-import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 import trustme
-from botocore.config import Config
+from endpoints import Endpoint, s3_client
 
-from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A running node and a bucket of this test's own on it."""
-
-    node: NodeProcess
-    bucket: str
-    scratch: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """What the client programs of this folder read."""
-        return {
-            **os.environ,
-            "TEST_ENDPOINT": self.node.url,
-            "TEST_BUCKET": self.bucket,
-            "TEST_ACCESS_KEY": ACCESS_KEY,
-            "TEST_SECRET_KEY": SECRET_KEY,
-            "TEST_SCRATCH": str(self.scratch),
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "HOME": str(self.scratch),
-            **self._trust(),
-        }
-
-    def _trust(self) -> dict[str, str]:
-        if self.node.authority is None:
-            return {}
-        path = str(self.node.authority)
-        names = (
-            "TEST_CA",
-            "AWS_CA_BUNDLE",
-            "SSL_CERT_FILE",
-            "REQUESTS_CA_BUNDLE",
-            "CURL_CA_BUNDLE",
-            "NODE_EXTRA_CA_CERTS",
-        )
-        return dict.fromkeys(names, path)
-
-
-def s3_client(node: NodeProcess, **settings: object) -> "boto3.client":
-    """A boto3 client of the node's root account."""
-    return boto3.client(
-        "s3",
-        endpoint_url=node.url,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        region_name=REGION,
-        verify=str(node.authority) if node.authority else None,
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, **settings),
-    )
+from rs3gwd.testing.node_process import NodeProcess
 
 
 @pytest.fixture(scope="session", params=["http", "https"])

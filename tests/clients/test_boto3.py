@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Endpoint, s3_client
+from endpoints import Endpoint, s3_client
 
 MIB = 1 << 20
 

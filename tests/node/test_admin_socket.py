@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 import pytest
-from conftest import s3_of
+from node_clients import s3_of
 
 from rs3gwd.base.admin import (
     REQUEST_BYTES_MAX,

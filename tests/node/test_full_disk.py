@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import s3_of
+from node_clients import s3_of
 
 from rs3gwd.testing.node_process import NodeProcess
 

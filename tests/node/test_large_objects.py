@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import s3_of
+from node_clients import s3_of
 
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 from tools.rs3gw_bench.signing import SignedRequest, Target, sign

@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import s3_of
+from node_clients import s3_of
 
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 
