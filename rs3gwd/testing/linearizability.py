@@ -12,6 +12,7 @@ which nobody knows whether they took place; the tests of these count winners ins
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -74,7 +75,7 @@ def violations(history: Iterable[RegisterOperation]) -> list[str]:
 def _conflicts(zones: list[_Zone]) -> list[str]:
     problems = []
     forward = sorted((zone for zone in zones if zone.is_forward), key=lambda zone: zone.low)
-    for earlier, later in zip(forward, forward[1:], strict=False):
+    for earlier, later in itertools.pairwise(forward):
         if later.low < earlier.high:
             problems.append(f"{later.value} was current while {earlier.value} was: {later}")
     place = 0

@@ -1,4 +1,4 @@
-"""The judge of register histories sees each kind of impossible history, and passes possible ones."""
+"""The judge of register histories sees each impossible one, and passes possible ones."""
 
 from __future__ import annotations
 
