@@ -18,6 +18,7 @@ async def open_engine(
 ) -> Engine:
     """The engine on `config.storage_root`, made if it is not there; raises as `Engine.open`."""
     root = str(data_root(config))
+    make_data_root(root)
     os.makedirs(os.path.dirname(os.path.join(root, SOCKET_PATH)), mode=0o700, exist_ok=True)
     return await Engine.open(
         root,
@@ -28,6 +29,32 @@ async def open_engine(
         settings=engine_settings(config),
         observer=observer,
     )
+
+
+def make_data_root(root: str) -> None:
+    """Makes the data directory, and those above it, so that their names outlive a power cut.
+
+    The engine syncs what it makes inside; without the directory's own name all of that is gone. It
+    is synced at every start, since an earlier one may have died before it was. Blocks.
+    """
+    above = os.path.dirname(root)
+    unsynced = [above]
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+        unsynced.append(above)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    for directory in unsynced:
+        # One that we may not read was made by somebody else, with our directory in it.
+        if os.access(directory, os.R_OK):
+            _sync_directory(directory)
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def data_root(config: Config) -> Path:
