@@ -24,6 +24,7 @@ from rs3gwd.config import Config
 from rs3gwd.daemon.bootstrap import ensure_metrics_token, ensure_root, welcome
 from rs3gwd.daemon.figures import node_figures, register_metrics
 from rs3gwd.daemon.logs import Logs
+from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import data_root, open_engine
 from rs3gwd.daemon.settings import address_of, gateway_limits, presigned_v2_methods
 from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
@@ -104,6 +105,7 @@ class Node:
             await nursery.start(admin.serve)
             await nursery.start(gateway.serve)
             nursery.start_soon(keep_watchdog, self._notifier)
+            nursery.start_soon(give_back_memory, self._threads)
             url = self._url(gateway)
             if credentials is not None:
                 self._logs.redactor.add_secret(credentials.secret_access_key)

@@ -117,7 +117,12 @@ class Pipeline:
             trio.lowlevel.reschedule(driver)
         await trio.lowlevel.wait_task_rescheduled(partial(self._withdraw, waiter))
         if entry.error is not None:
-            raise entry.error
+            # Taken out: an error that the entry keeps would keep, in its trace, the entry's bytes.
+            error, entry.error = entry.error, None
+            try:
+                raise error
+            finally:
+                del error
         return entry.result
 
     def _withdraw(self, waiter: _Waiter, _: object) -> trio.lowlevel.Abort:

@@ -28,7 +28,7 @@ class Job(Generic[T]):
     __slots__ = ("_done", "_error", "_function", "_result")
 
     def __init__(self, function: Callable[[], T]) -> None:
-        self._function = function
+        self._function: Callable[[], T] | None = function
         self._done = trio.Event()
         self._error: BaseException | None = Overloaded("the engine is stopping")
         self._result: T | None = None
@@ -37,7 +37,12 @@ class Job(Generic[T]):
         """The result; raises what the work raised, or Overloaded when the engine stopped first."""
         await self._done.wait()
         if self._error is not None:
-            raise self._error
+            # A copy stays: an error that the job keeps would keep, in its trace, the job's bytes.
+            error, self._error = self._error, type(self._error)(*self._error.args)
+            try:
+                raise error
+            finally:
+                del error
         return self._result  # type: ignore[return-value]  # no error: the function returned a T
 
     async def wait_end(self) -> None:
@@ -50,13 +55,15 @@ class Job(Generic[T]):
         return self._done.is_set()
 
     async def run(self, threads: Threads, turns: trio.CapacityLimiter) -> None:
-        """Does the work in a thread."""
+        """Does the work in a thread, once."""
+        function, self._function = self._function, None
+        assert function is not None, "a job is run once"
         try:
             async with turns:
-                self._result = await threads.run(self._function)
+                self._result = await threads.run(function)
             self._error = None
         except (OSError, Rs3gwError) as error:
-            self._error = error
+            self._error = error.with_traceback(None)
         finally:
             self._done.set()
 

@@ -69,7 +69,8 @@ class Front:
     """Shared by all connections of one gateway; used by one trio thread only.
 
     The counters are public and changed in place by connections: a method call for each would be
-    a tenth of the cost of a request.
+    a tenth of the cost of a request. `abandoned_bytes` counts what was in memory of bodies that
+    broke off since the garbage was last collected.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Front:
         self.heads_refused_total = 0
         self.timeouts_total = 0
         self.failures_total = 0
+        self.abandoned_bytes = 0
         self._random = random
         self._ids: list[str] = []
 

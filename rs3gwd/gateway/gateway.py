@@ -11,6 +11,7 @@ Invariants: an exception of one connection never ends another; every wait for a 
 the sweep; after `drain` no task, socket or listener of this gateway is left.
 """
 
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -29,6 +30,11 @@ from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.listener import ListenAddress, Listener, open_listeners
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 from rs3gwd.gateway.transport import SocketTransport, StreamTransport, Transport
+
+ABANDONED_BYTES_MAX = 32 << 20
+"""Bytes of broken-off bodies that may wait for the garbage collector. Where a nursery of trio fails
+while it cancels its children, their traces and the frames hold one another, and Python counts such
+cycles by objects: a hundred of them could keep 300 MiB for hours."""
 
 
 class Gateway:
@@ -231,9 +237,12 @@ class Gateway:
             self._empty.set()
 
     async def _sweep(self) -> None:
-        """Ends the waits that are over their time."""
+        """Ends the waits that are over their time, and the garbage of uploads that broke off."""
         while True:
             await trio.sleep(self._limits.sweep_seconds)
             now = self._front.clock.monotonic()
             for link in self._links:
                 link.sweep(now)
+            if self._front.abandoned_bytes > ABANDONED_BYTES_MAX:
+                self._front.abandoned_bytes = 0
+                gc.collect()

@@ -13,6 +13,9 @@ from rs3gwd.gateway.http1_parser import Http1Parser
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.response_head import CONTINUE
 
+HELD_BYTES_MAX = 4 << 20
+"""What may be in memory of one body at most, for `Front.abandoned_bytes`."""
+
 
 class NoBody:
     """The body of a request without one."""
@@ -25,14 +28,14 @@ class NoBody:
 
 
 class RequestBody:
-    """A `BodyStream` over one connection. After an error every further call raises it again.
+    """A `BodyStream` over one connection. After an error every further call raises its like.
 
     `received_bytes` counts what the handler got, `awaits_continue` is true while the client waits
     for `100 Continue`, `finished` once the end was seen.
     """
 
     __slots__ = (
-        "_error",
+        "_broken",
         "_front",
         "_held_bytes",
         "_link",
@@ -51,7 +54,7 @@ class RequestBody:
         self._front = front
         self._patience = link.new_patience()
         self._held_bytes = 0
-        self._error: RequestBodyError | None = None
+        self._broken: type[RequestBodyError] | None = None
         self.awaits_continue = awaits_continue
         self.finished = False
         self.received_bytes = 0
@@ -61,20 +64,22 @@ class RequestBody:
         is broken, not begun because the client awaits `100 Continue`, or known to be too long."""
         left = self._parser.body_left
         return (
-            self._error is None
+            self._broken is None
             and not (self.awaits_continue and not self.finished)
             and (left is None or left <= self._front.limits.unread_body_bytes_max)
         )
 
     async def receive(self) -> bytes:
         """The next bytes, empty at the end. Raises RequestBodyError."""
-        if self._error is not None:
-            raise self._error
+        if self._broken is not None:
+            raise self._broken("the body is broken off")
         try:
             while (data := self._parser.next_body()) is None:
                 self._parser.feed(await self._receive_more())
         except RequestBodyError as error:
-            self._error = error
+            # Not the error itself: its trace holds this body and what was received of it.
+            self._broken = type(error)
+            self._front.abandoned_bytes += min(self.received_bytes, HELD_BYTES_MAX)
             raise
         self._hold(len(data))
         self.received_bytes += len(data)

@@ -13,15 +13,17 @@ PIECE_BYTES per body (and at most a chunk of the network more in each), whatever
 a lean stage (memory is short) only LEAN_PIECES times LEAN_PIECE_BYTES.
 """
 
+from __future__ import annotations
+
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
 
 from rs3gwd.base.ports import Stage, Threads
 from rs3gwd.s3.hashing import BodyDigests, Lane
-from rs3gwd.s3.together import leading_error
+from rs3gwd.s3.together import raise_bare
 
 PIECE_BYTES = 256 * 1024
 """Bytes of one piece, rounded up to a whole chunk: one read of the gateway. MD5 takes 0.36 ms for
@@ -49,11 +51,17 @@ async def gather(receive: Receive, bytes_min: int) -> bytes:
     if size >= bytes_min or not first:
         return first
     chunks = [first]
-    while size < bytes_min and (chunk := await receive()):
-        chunks.append(chunk)
-        size += len(chunk)
-        if len(chunks) >= CHUNKS_MAX:
-            chunks = [b"".join(chunks)]
+    try:
+        while size < bytes_min and (chunk := await receive()):
+            chunks.append(chunk)
+            size += len(chunk)
+            if len(chunks) >= CHUNKS_MAX:
+                chunks = [b"".join(chunks)]
+    except BaseException:
+        # The trace of an error can outlive it by much (see `together`): it must not hold bytes.
+        chunks.clear()
+        first = b""
+        raise
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -79,14 +87,21 @@ async def pump(receive: Receive, digests: BodyDigests, stage: Stage, threads: Th
             nursery.start_soon(_run_stage, stage, guests[-1], finish)
             await plates.acquire()
             while data := await gather(receive, piece_bytes):
-                piece = _Piece(data, len(guests))
-                for guest in guests:
-                    guest.serve(piece)
+                _serve(data, guests)
                 await plates.acquire()
             for guest in guests:
                 guest.close()
     except BaseExceptionGroup as group:
-        raise leading_error(group) from group.__cause__
+        for guest in guests:
+            guest.waiting.clear()
+        data = b""
+        raise_bare(group)
+
+
+def _serve(data: bytes, guests: Sequence[_Guest]) -> None:
+    piece = _Piece(data, len(guests))
+    for guest in guests:
+        guest.serve(piece)
 
 
 class _Piece:
