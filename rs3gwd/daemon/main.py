@@ -6,6 +6,7 @@ configuration is refused.
 
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -41,6 +42,7 @@ def serve(config: Config) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     gc.set_threshold(*GC_THRESHOLDS)
     os.umask(0o077)
+    _raise_descriptor_limit()
     logs = open_logs(config, SystemClock())
     try:
         trio.run(_serve, Node(config, logs=logs, notifier=Notifier(os.environ)))
@@ -54,6 +56,13 @@ def serve(config: Config) -> int:
     finally:
         logs.writer.close()
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """Takes all the open files that may be had: the soft limit, mostly 1,024, is for programs that
+    call select(2) (setrlimit(2))."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(node: Node) -> None:
