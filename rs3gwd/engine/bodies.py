@@ -27,6 +27,7 @@ from rs3gwd.engine.queries import get_manifest
 from rs3gwd.engine.reader import BlobRange, ExtentRange, RangeReader, split_into_extents
 from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segment_format import BLOCK_BYTES, RECORD_HEADER_BYTES
+from rs3gwd.engine.view import View
 from rs3gwd.engine.workers import Workers
 
 INLINE_PARTS_MAX = 32
@@ -43,6 +44,7 @@ class Bodies:
     def __init__(
         self,
         environment: Environment,
+        view: View,
         disk: Disk,
         access: SegmentAccess,
         workers: Workers,
@@ -50,6 +52,7 @@ class Bodies:
         observer: Observer,
     ) -> None:
         self.environment = environment
+        self.view = view
         self.disk = disk
         self.access = access
         self.workers = workers
@@ -69,14 +72,11 @@ class Bodies:
         blob = version.blob
         if blob is None or blob.size_bytes > BLOCK_BYTES:
             return b"" if version.size_bytes == 0 else None
-        txn = self.environment.read()
         try:
-            record = get_blob(txn, blob.blob_id)
+            record = get_blob(self.view.transaction(), blob.blob_id)
         except (DataCorrupt, FormatError) as error:
             self.report(str(error))
             raise
-        finally:
-            txn.abort()
         if len(record.extents) != 1:
             return None
         extent = record.extents[0]

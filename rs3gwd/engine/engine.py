@@ -23,7 +23,7 @@ import trio
 from msgspec import Struct
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
-from rs3gwd.base.errors import DataCorrupt, DiskFailed, FormatError
+from rs3gwd.base.errors import DataCorrupt, DiskFailed, FormatError, StoreError
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.ports import Clock, Disk, Random, StagedBlob, Threads
 from rs3gwd.base.records import Durability, VersionRecord
@@ -47,6 +47,7 @@ from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segments import SegmentStore
 from rs3gwd.engine.stage import BodyStage, StagedBody, StageParts
 from rs3gwd.engine.unsynced import UnsyncedBlobs
+from rs3gwd.engine.view import View
 from rs3gwd.engine.workers import Workers
 
 P = ParamSpec("P")
@@ -189,10 +190,11 @@ class _Parts:
             space=self.space,
             observer=observer,
         )
-        self.pipeline = Pipeline(self.committer, threads, self.health)
+        self.view = View(self.environment)
+        self.pipeline = Pipeline(self.committer, self.view, threads, self.health)
         self.access = SegmentAccess(store, threads, descriptors_max=settings.descriptors_max)
         self.bodies = Bodies(
-            self.environment, store.disk, self.access, self.workers, threads, observer
+            self.environment, self.view, store.disk, self.access, self.workers, threads, observer
         )
         self.stage_parts = StageParts(
             blob_ids=BlobIds(clock, random, node=settings.node),
@@ -240,6 +242,7 @@ class Engine:
 
     def __init__(self, parts: _Parts) -> None:
         self._parts = parts
+        self._view = parts.view
         self.environment = parts.environment
         self.memory = parts.memory
 
@@ -310,18 +313,20 @@ class Engine:
     def look_up(
         self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
     ) -> T:
-        """`query` over a read transaction of its own: it sees all that was acknowledged before.
+        """`query` over the state of the last commit: it sees all that was acknowledged before.
 
-        Raises what it raises; the observer is told of a damaged row that it met.
+        Call it on the event loop. Raises what `query` raises; the observer is told of a damaged
+        row that it met.
         """
-        txn = self.environment.read()
         try:
-            return query(txn, *args, **options)
-        except (DataCorrupt, FormatError) as error:
-            self._parts.bodies.report(str(error))
+            return query(self._view.transaction(), *args, **options)
+        except StoreError:
             raise
-        finally:
-            txn.abort()
+        except BaseException as error:
+            self._view.drop()
+            if isinstance(error, DataCorrupt | FormatError):
+                self._parts.bodies.report(str(error))
+            raise
 
     async def tick(self) -> None:
         """One round of housekeeping now; for tests and tools."""
@@ -366,6 +371,7 @@ class Engine:
     async def close(self) -> None:
         """Closes everything, after `run` has ended. Raises DiskFailed, DiskFull."""
         with trio.CancelScope(shield=True):  # bounded: no request is left, only a few closes
+            self._view.drop()
             await self._parts.threads.run(self._close)
 
     async def __aenter__(self) -> Engine:

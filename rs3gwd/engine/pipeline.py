@@ -25,6 +25,7 @@ from rs3gwd.base.ports import Threads
 from rs3gwd.engine.commit import Change, Committer, Entry
 from rs3gwd.engine.health import DiskHealth
 from rs3gwd.engine.stage import StagedBody, StagedState
+from rs3gwd.engine.view import View
 
 QUEUE_COUNT_MAX = 4096
 """Submitters that may wait: at 8,000 commits a second half a second of work."""
@@ -49,8 +50,11 @@ class _Waiter:
 class Pipeline:
     """Gathers entries into batches and commits them. Belongs to the event loop; `run` drives it."""
 
-    def __init__(self, committer: Committer, threads: Threads, health: DiskHealth) -> None:
+    def __init__(
+        self, committer: Committer, view: View, threads: Threads, health: DiskHealth
+    ) -> None:
         self._committer = committer
+        self._view = view
         self._threads = threads
         self._health = health
         self._queue: deque[_Waiter] = deque()
@@ -155,6 +159,8 @@ class Pipeline:
         return batch
 
     def _wake_batch(self) -> None:
+        # Before anyone learns of the commit: what they look up next must show it.
+        self._view.drop()
         batch, self._batch = self._batch, []
         for waiter in batch:
             trio.lowlevel.reschedule(waiter.task)

@@ -1,8 +1,8 @@
 """One node as a store: the engine's reads and writes behind the port `ObjectStore`.
 
-Reads are synchronous work of microseconds over one LMDB read transaction, which ends before the
-next await: no reader ever pins old pages. Linearizability is for free here, since a transaction
-begun after a commit was acknowledged sees it. Writes go to the engine's group commit.
+Reads are synchronous work of microseconds over the state of the last commit; `rs3gwd.engine.view`
+says why they see whatever was acknowledged before they began. Writes go to the engine's group
+commit.
 """
 
 from contextlib import AbstractAsyncContextManager
