@@ -22,6 +22,9 @@ from rs3gwd.testing.node_process import NodeProcess
 
 Start = Callable[..., NodeProcess]
 
+pytestmark = pytest.mark.long
+"""Crowds of clients and bounds on memory: a loaded machine makes them slow and the bounds loose."""
+
 MIB = 1 << 20
 
 

@@ -21,6 +21,10 @@ from rs3gwd.engine.system import TrioThreads
 from rs3gwd.s3.service import S3Service
 from rs3gwd.testing.open_local import open_local
 
+pytestmark = pytest.mark.long
+"""The collector belongs to the whole process and threads end when they end: on a loaded machine,
+beside other tests, this cannot be held to a number."""
+
 BODY_BYTES = 1_000_000
 HELD_BYTES_MAX = 10_000
 """Heads, keys and the like; a piece of a body would be more."""
