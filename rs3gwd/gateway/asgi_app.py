@@ -11,8 +11,7 @@ first (request smuggling). A WebSocket has no second request, and HTTP/2 has no 
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 from quart import Response, abort, jsonify, request
@@ -20,6 +19,7 @@ from quart_trio import QuartTrio
 
 from rs3gwd.gateway.asgi_s3 import (
     CONNECTION_KEY,
+    AsgiMessage,
     AsgiReceive,
     AsgiScope,
     AsgiSend,
@@ -85,7 +85,15 @@ def make_pages(
 class PortApp:
     """All that hypercorn serves on the port: `pages` for reserved paths, `s3` for the rest."""
 
-    def __init__(self, *, pages: AsgiApp, s3: AsgiApp, reserved_paths: ReservedPaths) -> None:
+    def __init__(
+        self,
+        *,
+        pages: AsgiApp,
+        s3: AsgiApp,
+        reserved_paths: ReservedPaths,
+        patience_seconds: float,
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._pages = pages
         self._s3 = s3
         self._reserved_paths = reserved_paths
@@ -99,14 +107,25 @@ class PortApp:
         connection.requests += 1
         try:
             if not scope["http_version"].startswith("1"):
-                app = self._pages if self._is_reserved(scope) else self._s3
-                await app(scope, receive, send)
+                if self._is_reserved(scope):
+                    await self._pages(scope, receive, self._in_time(connection, send))
+                else:
+                    await self._s3(scope, receive, send)
                 return
-            await self._pages(scope, receive, _closing(send))
+            await self._pages(scope, receive, _closing(self._in_time(connection, send)))
         finally:
             connection.requests -= 1
         # Hypercorn would wait for the client to close; the connection has had its request.
         connection.abort()
+
+    def _in_time(self, connection: HandedConnection, send: AsgiSend) -> AsgiSend:
+        """A page is small: a client that does not take it loses its connection."""
+
+        async def send_in_time(message: AsgiMessage) -> None:
+            if not await connection.send_in_time(send, message, self._patience_seconds):
+                connection.abort()
+
+        return send_in_time
 
     def _is_reserved(self, scope: AsgiScope) -> bool:
         authorization = b""
@@ -127,7 +146,7 @@ def _bears(authorization: str, token: str) -> bool:
 
 
 def _closing(send: AsgiSend) -> AsgiSend:
-    async def send_closing(message: MutableMapping[str, Any]) -> None:
+    async def send_closing(message: AsgiMessage) -> None:
         if message["type"] == "http.response.start":
             fields = [
                 field for field in message.get("headers", ()) if field[0].lower() != b"connection"

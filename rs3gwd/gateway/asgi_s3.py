@@ -30,8 +30,9 @@ from rs3gwd.gateway.patience import Patience
 from rs3gwd.gateway.response_head import has_body
 
 AsgiScope = MutableMapping[str, Any]
-AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiMessage = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend = Callable[[AsgiMessage], Awaitable[None]]
 """The three arguments of an ASGI application (ASGI 3.0); typed loosely, as ASGI is."""
 
 CONNECTION_KEY = "rs3gwd.connection"
@@ -56,10 +57,30 @@ class HandedConnection:
     def __init__(self, abort: Callable[[], None]) -> None:
         self.requests = 0
         self._abort = abort
+        self._client_left = False
+        self._sends: set[trio.CancelScope] = set()
 
     def abort(self) -> None:
         """Cuts the connection, with all its streams."""
         self._abort()
+
+    def client_left(self) -> None:
+        """The client has closed: nobody will take what is being sent, and hypercorn would wait."""
+        self._client_left = True
+        for scope in self._sends:
+            scope.cancel()
+
+    async def send_in_time(self, send: AsgiSend, message: AsgiMessage, seconds: float) -> bool:
+        """Sends a message; False when the client has left or has not taken it for so long."""
+        with trio.move_on_after(seconds) as scope:
+            if self._client_left:
+                return False
+            self._sends.add(scope)
+            try:
+                await send(message)
+            finally:
+                self._sends.discard(scope)
+        return not scope.cancelled_caught
 
 
 class AsgiBody:
@@ -132,14 +153,14 @@ class S3App:
         front.requests_total += 1
         overloaded = front.is_overloaded()
         front.requests_in_flight += 1
-        exchange = _Exchange(front, request, body, send)
+        connection: HandedConnection = scope["state"][CONNECTION_KEY]
+        exchange = _Exchange(front, request, body, connection, send)
         try:
             response = front.overload_response(request) if overloaded else None
             response = response or await front.answer(request)
             response = await exchange.respond(response)
         except PeerGone:
             response = Response(499, [], error_code="ClientDisconnected")
-            connection: HandedConnection = scope["state"][CONNECTION_KEY]
             connection.abort()
         finally:
             front.requests_in_flight -= 1
@@ -198,11 +219,19 @@ class S3App:
 class _Exchange:
     """The sending of one response; `bytes_out` counts its body."""
 
-    def __init__(self, front: Front, request: Request, body: AsgiBody, send: AsgiSend) -> None:
+    def __init__(
+        self,
+        front: Front,
+        request: Request,
+        body: AsgiBody,
+        connection: HandedConnection,
+        send: AsgiSend,
+    ) -> None:
         self.bytes_out = 0
         self._front = front
         self._request = request
         self._body = body
+        self._connection = connection
         self._send = send
 
     async def respond(self, response: Response) -> Response:
@@ -265,9 +294,8 @@ class _Exchange:
         await self._send_in_time({"type": "http.response.body", "body": b""})
 
     async def _send_in_time(self, message: MutableMapping[str, Any]) -> None:
-        with trio.move_on_after(self._front.limits.patience_seconds) as scope:
-            await self._send(message)
-        if scope.cancelled_caught:
+        seconds = self._front.limits.patience_seconds
+        if not await self._connection.send_in_time(self._send, message, seconds):
             self._front.timeouts_total += 1
             raise PeerGone("the client does not take the response")
 

@@ -75,7 +75,12 @@ class Gateway:
             host_id=host_id,
         )
         self._hypercorn = Hypercorn(
-            PortApp(pages=pages, s3=S3App(self._front), reserved_paths=self._front.reserved_paths),
+            PortApp(
+                pages=pages,
+                s3=S3App(self._front),
+                reserved_paths=self._front.reserved_paths,
+                patience_seconds=self._limits.patience_seconds,
+            ),
             self._limits,
         )
         self._wanted = tuple(addresses)

@@ -117,6 +117,21 @@ class TlsReplayStream(ReplayStream):
         return cast("trio.SSLStream[trio.SocketStream]", self._stream)
 
 
+class _Server(TCPServer):
+    """Hypercorn's server, without its waits for what cannot come any more.
+
+    When the client has closed, hypercorn 0.18 lets its timer of idle connections run on, and a
+    response that is being sent waits for room that nobody makes: such a connection would keep its
+    descriptor and its place for `keep_alive_timeout`.
+    """
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        connection: HandedConnection = cast("Any", self.state)[CONNECTION_KEY]
+        connection.client_left()
+        await self.idle_task.stop()
+
+
 class Hypercorn:
     """Hypercorn as a part of the gateway, running one ASGI application."""
 
@@ -149,7 +164,7 @@ class Hypercorn:
                 idle_seconds=self._config.keep_alive_timeout,
             )
             state = ConnectionState(cast("Any", {**self._state, CONNECTION_KEY: connection}))
-            server = TCPServer(
+            server = _Server(
                 self._app, self._config, self._context, cast("Any", state), cast("Any", replayed)
             )
             self._connections.add(connection)

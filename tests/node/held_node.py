@@ -36,8 +36,15 @@ def resident_bytes(node: NodeProcess) -> int:
 
 
 def descriptors(node: NodeProcess) -> int:
-    """Open files of the daemon."""
-    return len(os.listdir(f"/proc/{node.pid}/fd"))
+    """Open files and sockets of the daemon, segments aside: those it keeps open, within a bound."""
+    folder = f"/proc/{node.pid}/fd"
+    count = 0
+    for name in os.listdir(folder):
+        try:
+            count += "/segments/" not in os.readlink(f"{folder}/{name}")
+        except FileNotFoundError:
+            continue
+    return count
 
 
 def head(node: NodeProcess, method: str, target: str, **headers: str) -> bytes:

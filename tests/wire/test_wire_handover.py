@@ -327,6 +327,27 @@ async def test_unread_body_over_http2_does_not_break_the_connection():
         assert (await client.answer(await client.request("GET", "/next")))[0] == 200
 
 
+async def test_http2_connection_ends_with_its_client():
+    """A client that closes after its answer leaves nothing behind for the time of idle ones."""
+    async with running(addresses=LOCAL) as gateway:
+        async with http2(gateway) as client:
+            assert (await client.answer(await client.request("GET", "/first")))[0] == 200
+            assert gateway.gateway.statistics().connections == 1
+        with trio.fail_after(5):
+            await until(lambda: gateway.gateway.statistics().connections == 0)
+
+
+async def test_http2_client_that_leaves_without_its_answers_is_gone_at_once():
+    """Neither S3 nor a page waits for room that nobody makes any more."""
+    for path in ("/first", "/metrics", "/health/live"):
+        async with running(addresses=LOCAL) as gateway:
+            for _ in range(20):
+                async with http2(gateway) as client:
+                    await client.request("PUT" if path == "/first" else "GET", path)
+            with trio.fail_after(5):
+                await until(lambda: gateway.gateway.statistics().connections == 0)
+
+
 @pytest.mark.parametrize(
     ("field", "authority"),
     [
