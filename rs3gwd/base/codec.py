@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Generic, TypeVar
 
 import msgspec
@@ -34,19 +32,10 @@ class RecordCodec(Generic[R]):
     """Seals and opens the values of one table.
 
     `name` is used in errors. `version` is what is written; decoding takes that version and any
-    below it, since fields are only appended with defaults. With `remembered` > 0 the records of
-    that many rows are kept by key and value, so that opening the same bytes again gives the same
-    record for a quarter of the cost; nothing goes stale, since other bytes are another row. It is
-    for tables of few rows that every request reads; nobody may change what is in such a record.
+    below it, since fields are only appended with defaults.
     """
 
-    def __init__(
-        self, record: type[R], *, name: str, version: int = 1, remembered: int = 0
-    ) -> None:
-        self.open: Callable[[bytes, bytes | memoryview], R] = (
-            lru_cache(remembered)(self._open) if remembered else self._open
-        )
-        """The record of a row key and its stored value; raises as `_open`."""
+    def __init__(self, record: type[R], *, name: str, version: int = 1) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(record).decode
         self._name = name
@@ -59,7 +48,7 @@ class RecordCodec(Generic[R]):
         checksum: int = crc32c(payload, crc32c(key))
         return payload + checksum.to_bytes(4, "big")
 
-    def _open(self, key: bytes, value: bytes | memoryview) -> R:
+    def open(self, key: bytes, value: bytes | memoryview) -> R:
         """The record. Raises DataCorrupt (checksum), FormatError (version or shape unknown)."""
         if len(value) < 6:
             raise DataCorrupt(f"{self._name} row {key!r}: {len(value)} bytes are too few")

@@ -9,18 +9,14 @@ from collections.abc import Iterator
 
 from rs3gwd.base.errors import DataCorrupt
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
-from rs3gwd.engine.apply_state import NAME_BYTES_MAX
+from rs3gwd.engine.apply_state import NAME_BYTES_MAX, read_named
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.tables import ACCESS_KEY_CODEC, ACCOUNT_CODEC, EMAIL_CODEC, Table, owner_key
 
 
 def read_account(txn: Transaction, canonical_id: str) -> AccountRecord | None:
     """The account with this canonical id, or None; any text may be asked for."""
-    key = canonical_id.encode()
-    if not 0 < len(key) <= NAME_BYTES_MAX:
-        return None
-    value = txn.get(Table.ACCOUNTS, key)
-    return None if value is None else ACCOUNT_CODEC.open(key, value)
+    return read_named(txn, Table.ACCOUNTS, ACCOUNT_CODEC, canonical_id)
 
 
 def read_account_by_email(txn: Transaction, email: str) -> AccountRecord | None:
@@ -34,11 +30,7 @@ def read_account_by_email(txn: Transaction, email: str) -> AccountRecord | None:
 
 def read_access_key(txn: Transaction, access_key_id: str) -> AccessKeyRecord | None:
     """The access key with this id, or None; any text may be asked for."""
-    key = access_key_id.encode()
-    if not 0 < len(key) <= NAME_BYTES_MAX:
-        return None
-    value = txn.get(Table.ACCESS_KEYS, key)
-    return None if value is None else ACCESS_KEY_CODEC.open(key, value)
+    return read_named(txn, Table.ACCESS_KEYS, ACCESS_KEY_CODEC, access_key_id)
 
 
 def list_accounts(txn: Transaction) -> list[AccountRecord]:

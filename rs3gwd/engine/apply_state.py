@@ -10,6 +10,11 @@ when every check of a command has passed.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from msgspec import Struct
+
+from rs3gwd.base.codec import RecordCodec
 from rs3gwd.base.errors import DataCorrupt, InvalidRequest, NoSuchBucket
 from rs3gwd.base.records import BlobRef, BucketRecord, ManifestRecord, VersionRecord
 from rs3gwd.engine.environment import Transaction
@@ -26,6 +31,11 @@ from rs3gwd.engine.tables import (
 NAME_BYTES_MAX = 255
 """Bytes of any name that is a row key or half of one (bucket, account, access key, email); two
 of them and a separator fit LMDB's 511. S3's own bounds are far below."""
+
+KEPT_RECORDS_MAX = 1024
+"""Buckets, accounts and access keys that a read transaction keeps decoded, about 1 KiB each."""
+
+R = TypeVar("R", bound=Struct)
 
 EMPTY_BLOB_ID = bytes(16)
 """In a manifest: the part has no bytes."""
@@ -115,11 +125,28 @@ def name_key(name: str) -> bytes:
 
 def read_bucket(txn: Transaction, name: str) -> BucketRecord | None:
     """The bucket of this name, or None; any text is a name."""
+    return read_named(txn, Table.BUCKETS, BUCKET_CODEC, name)
+
+
+def read_named(txn: Transaction, table: Table, codec: RecordCodec[R], name: str) -> R | None:
+    """The record of the row that `name` is the key of, or None; any text is a name.
+
+    A read transaction keeps up to KEPT_RECORDS_MAX of them: every request reads the same few.
+    """
+    kept = txn.kept
+    if kept is not None and (found := kept.get((codec, name))) is not None:
+        record: R = found
+        return record
     key = name.encode()
     if not 0 < len(key) <= NAME_BYTES_MAX:
         return None
-    value = txn.get(Table.BUCKETS, key)
-    return None if value is None else BUCKET_CODEC.open(key, value)
+    value = txn.get(table, key)
+    if value is None:
+        return None
+    record = codec.open(key, value)
+    if kept is not None and len(kept) < KEPT_RECORDS_MAX:
+        kept[codec, name] = record
+    return record
 
 
 def read_manifest(txn: Transaction, manifest_id: int) -> ManifestRecord:

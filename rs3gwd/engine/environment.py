@@ -29,7 +29,7 @@ from __future__ import annotations
 import errno
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 from msgspec import Struct
@@ -100,10 +100,11 @@ class Transaction:
 
     Leaving a read transaction aborts it. Leaving a write transaction commits it, or aborts it
     when an exception passes through. Rows are bytes and stay valid after the end.
-    A transaction belongs to the thread that began it.
+    A transaction belongs to the thread that began it. `kept` is for whoever decodes rows of a read
+    transaction again and again, and goes with it; a write transaction has none.
     """
 
-    __slots__ = ("_databases", "_txn", "_write")
+    __slots__ = ("_databases", "_txn", "_write", "kept")
 
     def __init__(
         self, txn: LmdbTransaction, databases: tuple[Database, ...], *, write: bool
@@ -111,6 +112,7 @@ class Transaction:
         self._txn = txn
         self._databases = databases
         self._write = write
+        self.kept: dict[Any, Any] | None = None if write else {}
 
     def __enter__(self) -> Transaction:
         return self

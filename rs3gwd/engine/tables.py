@@ -128,16 +128,12 @@ class EmailRecord(Struct, array_like=True, frozen=True):
     canonical_id: str
 
 
-REMEMBERED_ROWS = 1024
-"""Buckets, accounts and access keys each whose decoded records are kept, at about 1 KiB a row:
-every request reads one of each."""
-
 META_FORMAT_KEY = b"format"
 META_COUNTERS_KEY = b"counters"
 
 FORMAT_CODEC = RecordCodec(FormatRecord, name="format")
 COUNTERS_CODEC = RecordCodec(CountersRecord, name="counters")
-BUCKET_CODEC = RecordCodec(BucketRecord, name="bucket", remembered=REMEMBERED_ROWS)
+BUCKET_CODEC = RecordCodec(BucketRecord, name="bucket")
 INDEX_CODEC = RecordCodec(IndexRecord, name="index")
 VERSION_CODEC = RecordCodec(VersionRecord, name="version")
 SEQUENCE_CODEC = RecordCodec(SequenceRecord, name="null version")
@@ -146,9 +142,9 @@ COMPLETED_CODEC = RecordCodec(CompletedRecord, name="completed upload")
 UPLOAD_PLACE_CODEC = RecordCodec(UploadPlaceRecord, name="upload time")
 PART_CODEC = RecordCodec(PartRecord, name="part")
 MANIFEST_CODEC = RecordCodec(ManifestRecord, name="manifest")
-ACCOUNT_CODEC = RecordCodec(AccountRecord, name="account", remembered=REMEMBERED_ROWS)
+ACCOUNT_CODEC = RecordCodec(AccountRecord, name="account")
 EMAIL_CODEC = RecordCodec(EmailRecord, name="email")
-ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key", remembered=REMEMBERED_ROWS)
+ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key")
 
 SEQ_MAX = (1 << 64) - 1
 
