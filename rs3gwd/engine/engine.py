@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
@@ -45,6 +46,7 @@ from rs3gwd.engine.pipeline import Pipeline
 from rs3gwd.engine.recovery import find_store, recover_unsynced
 from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segments import SegmentStore
+from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.stage import BodyStage, StagedBody, StageParts
 from rs3gwd.engine.unsynced import UnsyncedBlobs
 from rs3gwd.engine.view import View
@@ -134,20 +136,17 @@ class _Parts:
             reserve_bytes=settings.free_bytes_reserve,
             ballast_bytes=settings.ballast_bytes,
         )
-        self.lock = _take_lock(disk)
-        try:
+        with ExitStack() as undo:
+            self.shared = SharedState.create()
+            undo.callback(self.shared.close)
+            self.lock = _take_lock(disk)
+            undo.callback(disk.close, self.lock)
             self.environment = Environment.open(
                 os.path.join(path, ENVIRONMENT_DIRECTORY), map_bytes=settings.map_bytes
             )
-        except BaseException:
-            disk.close(self.lock)
-            raise
-        try:
+            undo.callback(self.environment.close)
             self._recover(disk, clock, random, observer)
-        except BaseException:
-            self.environment.close()
-            disk.close(self.lock)
-            raise
+            undo.pop_all()
         self._join(clock, random, observer)
 
     def _recover(self, disk: Disk, clock: Clock, random: Random, observer: Observer) -> None:
@@ -245,6 +244,7 @@ class Engine:
         self._view = parts.view
         self.environment = parts.environment
         self.memory = parts.memory
+        self.shared = parts.shared
 
     @classmethod
     async def open(
@@ -340,6 +340,11 @@ class Engine:
         """Compacts every segment that is worth it now; gives their number."""
         return await self._parts.compactor.compact_all(dead_ratio=dead_ratio)
 
+    @property
+    def disk_failure(self) -> str | None:
+        """Why the disk takes no more writes, or None while it does."""
+        return self._parts.health.failure
+
     def statistics(self) -> EngineStatistics:
         """The figures of this moment."""
         parts = self._parts
@@ -397,6 +402,7 @@ class Engine:
                 parts.store.close(segment)
             parts.environment.close()
             parts.disk.close(parts.lock)
+            parts.shared.close()
 
 
 def _take_lock(disk: Disk) -> int:

@@ -28,13 +28,13 @@ from rs3gwd.base.records import (
     VersionRecord,
 )
 from rs3gwd.engine import accounts, listings, queries
-from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.face import EngineFace
 
 
 class LocalStore:
     """The port `ObjectStore` over one engine; see the port for what each method promises."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineFace) -> None:
         self._engine = engine
         self._look_up = engine.look_up
 
@@ -142,7 +142,7 @@ class LocalStore:
 class LocalDirectory:
     """The port `Directory` over the same engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineFace) -> None:
         self._look_up = engine.look_up
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
