@@ -33,7 +33,8 @@ NAME_BYTES_MAX = 255
 of them and a separator fit LMDB's 511. S3's own bounds are far below."""
 
 KEPT_RECORDS_MAX = 1024
-"""Buckets, accounts and access keys that a read transaction keeps decoded, about 1 KiB each."""
+"""Buckets, accounts and access keys that are kept decoded for reads, about 1 KiB each. When there
+are more, all are dropped: the few that every request reads are back at once."""
 
 R = TypeVar("R", bound=Struct)
 
@@ -144,7 +145,9 @@ def read_named(txn: Transaction, table: Table, codec: RecordCodec[R], name: str)
     if value is None:
         return None
     record = codec.open(key, value)
-    if kept is not None and len(kept) < KEPT_RECORDS_MAX:
+    if kept is not None:
+        if len(kept) >= KEPT_RECORDS_MAX:
+            kept.clear()
         kept[codec, name] = record
     return record
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rs3gwd.base import commands
 from rs3gwd.base.commands import AnyCommand, PutObject, PutPart
 from rs3gwd.base.errors import (
     DataCorrupt,
@@ -45,12 +46,29 @@ from rs3gwd.engine.events import EngineEvent, EventKind, Observer
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
 from rs3gwd.engine.lanes import SmallBody, SmallLane
 from rs3gwd.engine.segments import Ledger, SegmentStore
+from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.stage import StagedBody, StagedState
 from rs3gwd.engine.tables import Table
 from rs3gwd.engine.unsynced import UnsyncedBlob, UnsyncedBlobs
 
 Change = Callable[[Transaction, Ledger], Any]
 """A change of the node's own tables (compaction, sealing, sync marks) within a commit."""
+
+
+OBJECT_COMMANDS = frozenset(
+    {
+        commands.PutObject,
+        commands.DeleteObject,
+        commands.PutObjectTagging,
+        commands.CreateUpload,
+        commands.PutPart,
+        commands.CompleteUpload,
+        commands.AbortUpload,
+        commands.ForgetUploads,
+    }
+)
+"""The commands that change no bucket, account or key. After any other, every process drops the
+rows of configuration that it keeps: a command that is missing here costs time, never truth."""
 
 
 class Entry:
@@ -121,8 +139,10 @@ class Committer:
         health: DiskHealth,
         space: SpaceGuard,
         observer: Observer,
+        shared: SharedState,
     ) -> None:
         self._environment = environment
+        self._shared = shared
         self._store = store
         self._small_lane = small_lane
         self._unsynced = unsynced
@@ -229,10 +249,14 @@ class Committer:
                 self._apply(entry, txn, applier, ledger, freed)
             applier.finish()
             ledger.write(txn)
+            commit_id = txn.transaction_id
+            if any(_changes_configuration(entry) for entry in entries):
+                self._shared.announce_config(commit_id)
             txn.commit()
         except BaseException:
             txn.abort()
             raise
+        self._shared.publish_commit(commit_id)
         ledger.apply()
         self._note_unsynced(entries, freed)
 
@@ -321,6 +345,10 @@ class Committer:
 
 def _unstorable(command: AnyCommand, error: Exception) -> Rs3gwError:
     return Rs3gwError(f"{type(command).__name__} cannot be stored: {error}")
+
+
+def _changes_configuration(entry: Entry) -> bool:
+    return entry.command is not None and type(entry.command) not in OBJECT_COMMANDS
 
 
 def _is_strict(entry: Entry) -> bool:

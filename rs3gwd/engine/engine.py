@@ -188,8 +188,9 @@ class _Parts:
             health=self.health,
             space=self.space,
             observer=observer,
+            shared=self.shared,
         )
-        self.view = View(self.environment)
+        self.view = View(self.environment, self.shared)
         self.pipeline = Pipeline(self.committer, self.view, threads, self.health)
         self.access = SegmentAccess(store, threads, descriptors_max=settings.descriptors_max)
         self.bodies = Bodies(

@@ -61,8 +61,9 @@ MAP_BYTES_DEFAULT = 1 << 40
 """Address space for the map: 1 TiB, of which only the pages in use are on disk. It bounds the
 metadata, costs nothing and cannot grow while another process reads, so it is far above need."""
 
-READERS_MAX_DEFAULT = 512
-"""Read transactions open at one moment, over all processes; 64 bytes of lock file each."""
+READERS_MAX_DEFAULT = 2048
+"""Read transactions open or kept for reuse at one moment, over all processes: 64 workers with 32
+each; 64 bytes of lock file each."""
 
 ROOM_BYTES_DEFAULT = 32 << 20
 """Bytes of the file allocated ahead of the pages in use: at least half of it is there when a
@@ -101,7 +102,7 @@ class Transaction:
     Leaving a read transaction aborts it. Leaving a write transaction commits it, or aborts it
     when an exception passes through. Rows are bytes and stay valid after the end.
     A transaction belongs to the thread that began it. `kept` is for whoever decodes rows of a read
-    transaction again and again, and goes with it; a write transaction has none.
+    transaction again and again; a write transaction has none.
     """
 
     __slots__ = ("_databases", "_txn", "_write", "kept")

@@ -1,7 +1,9 @@
 """The view of the last commit: shared while nothing is committed, never behind what was told."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 from engine_world import World
 
@@ -11,6 +13,7 @@ from rs3gwd.base.records import BucketRecord
 from rs3gwd.engine import queries
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.environment import Environment, Transaction
+from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.tables import Table
 from rs3gwd.engine.view import View
 from rs3gwd.testing.faulty_disk import MemoryDisk
@@ -26,19 +29,126 @@ async def create(engine: Engine, name: str) -> None:
     await engine.submit(CreateBucket(name=name, now_ms=1, owner_id="a" * 64, region="us-east-1"))
 
 
-def test_a_view_shows_one_state_until_it_is_dropped(tmp_path: Path) -> None:
-    """A row written meanwhile is not seen before the drop, and is seen after it."""
-    environment = Environment.open(str(tmp_path / "meta"))
-    view = View(environment)
-    before = view.transaction()
-    with environment.write() as txn:
-        txn.put(Table.BUCKETS, b"key", b"value")
-    assert view.transaction() is before
-    assert before.get(Table.BUCKETS, b"key") is None
-    view.drop()
-    assert view.transaction().get(Table.BUCKETS, b"key") == b"value"
-    view.drop()
-    environment.close()
+class Scene:
+    """A view, and commits as the core makes them, step by step."""
+
+    def __init__(self, environment: Environment, shared: SharedState) -> None:
+        self.environment = environment
+        self.shared = shared
+        self.view = View(environment, shared)
+
+    def commit(self, value: bytes, *, configuration: bool = False, publish: bool = True) -> int:
+        """Commits the row `key`; gives the id of the commit."""
+        with self.environment.write() as txn:
+            txn.put(Table.BUCKETS, b"key", value)
+            commit_id = txn.transaction_id
+            if configuration:
+                self.shared.announce_config(commit_id)
+        if publish:
+            self.shared.publish_commit(commit_id)
+        return commit_id
+
+    def value(self) -> bytes | None:
+        """The row as the view shows it."""
+        return self.view.transaction().get(Table.BUCKETS, b"key")
+
+    def kept(self) -> dict[str, bytes]:
+        """What the view's transaction keeps."""
+        kept = self.view.transaction().kept
+        assert kept is not None
+        return kept
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A view over an environment and a page that the test writes."""
+    scene = Scene(Environment.open(str(tmp_path / "meta")), SharedState.create())
+    yield scene
+    scene.view.drop()
+    scene.environment.close()
+    scene.shared.close()
+
+
+def test_a_view_shows_one_state_until_it_is_dropped(scene: Scene) -> None:
+    """A row of a commit that nobody was told of is not seen before the drop, and is after it."""
+    before = scene.view.transaction()
+    scene.commit(b"value", publish=False)
+    assert scene.view.transaction() is before
+    assert scene.value() is None
+    scene.view.drop()
+    assert scene.value() == b"value"
+
+
+def test_a_view_begins_anew_once_a_commit_is_published(scene: Scene) -> None:
+    """Without a drop, as in a worker: the id on the shared page is enough."""
+    assert scene.value() is None
+    scene.commit(b"1")
+    assert scene.value() == b"1"
+    scene.commit(b"2")
+    assert scene.value() == b"2"
+
+
+def test_a_sweep_ends_a_view_only_after_a_commit(scene: Scene) -> None:
+    """Then an idle process pins no old pages; without a commit the view goes on."""
+    before = scene.view.transaction()
+    scene.view.sweep()
+    assert scene.view.transaction() is before
+    commit_id = scene.commit(b"1")
+    scene.view.sweep()
+    with pytest.raises(lmdb.Error):
+        before.get(Table.BUCKETS, b"key")
+    assert scene.view.transaction().transaction_id == commit_id
+
+
+def test_rows_of_configuration_outlive_commits_of_objects(scene: Scene) -> None:
+    """What is kept stays through commits that change no configuration."""
+    scene.kept()["bucket"] = b"row"
+    scene.commit(b"1")
+    assert scene.kept() == {"bucket": b"row"}
+
+
+def test_a_change_of_configuration_drops_what_is_kept(scene: Scene) -> None:
+    """The first look-up after the change was published keeps nothing of before."""
+    scene.kept()["bucket"] = b"old"
+    scene.commit(b"1", configuration=True)
+    assert scene.kept() == {}
+    scene.kept()["bucket"] = b"new"
+    scene.commit(b"2")
+    assert scene.kept() == {"bucket": b"new"}
+
+
+def test_a_view_in_the_midst_of_a_change_keeps_rows_for_itself(scene: Scene) -> None:
+    """Announced and not committed: what this snapshot decodes is not used with a later one."""
+    scene.kept()["bucket"] = b"old"
+    with scene.environment.read() as txn:
+        coming = txn.transaction_id + 1
+    scene.shared.announce_config(coming)
+    scene.view.drop()
+    assert scene.kept() == {}
+    scene.kept()["bucket"] = b"old"
+    assert scene.commit(b"1") == coming
+    assert scene.kept() == {}
+
+
+def test_a_snapshot_with_the_change_does_not_use_rows_of_before(scene: Scene) -> None:
+    """Committed and not published: whoever begins now sees new rows and keeps no old ones."""
+    scene.kept()["bucket"] = b"old"
+    scene.commit(b"1", configuration=True, publish=False)
+    scene.view.drop()
+    assert scene.value() == b"1"
+    assert scene.kept() == {}
+
+
+def test_a_change_that_failed_costs_no_truth(scene: Scene) -> None:
+    """Its id is taken by the next commit: rows are kept under that one, and were not before."""
+    scene.shared.announce_config(scene.commit(b"1") + 1)
+    scene.view.drop()
+    scene.kept()["bucket"] = b"mine alone"
+    scene.commit(b"2")
+    assert scene.kept() == {}
+    scene.kept()["bucket"] = b"row"
+    scene.commit(b"3")
+    assert scene.kept() == {"bucket": b"row"}
 
 
 async def test_a_look_up_sees_what_was_acknowledged_before_it(tmp_path: Path) -> None:
