@@ -14,6 +14,7 @@ batch has begun it waits for the end: what was handed to the log is not undone b
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,13 +39,21 @@ BATCH_BYTES_MAX = 8 << 20
 
 
 class _Waiter:
-    """A submitter in the queue."""
+    """A submitter in the queue: a parked task with one entry, or a group and whom to tell."""
 
-    __slots__ = ("entry", "task")
+    __slots__ = ("entries", "on_done", "size_bytes", "task")
 
-    def __init__(self, entry: Entry, task: trio.lowlevel.Task) -> None:
-        self.entry = entry
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        task: trio.lowlevel.Task | None = None,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
+        self.entries = entries
+        self.size_bytes = sum(entry.size_bytes for entry in entries)
         self.task = task
+        self.on_done = on_done
 
 
 class Pipeline:
@@ -58,6 +67,7 @@ class Pipeline:
         self._threads = threads
         self._health = health
         self._queue: deque[_Waiter] = deque()
+        self._queue_count = 0
         self._queue_bytes = 0
         self._batch: list[_Waiter] = []
         self._driver: trio.lowlevel.Task | None = None
@@ -66,7 +76,7 @@ class Pipeline:
     @property
     def queue_count(self) -> int:
         """Entries that wait for the next batch."""
-        return len(self._queue)
+        return self._queue_count
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commits until cancelled; then whoever waits gets Overloaded, with nothing changed."""
@@ -77,7 +87,7 @@ class Pipeline:
                 if not self._queue:
                     await self._wait_entry()
                 self._batch = self._take_batch()
-                entries = [waiter.entry for waiter in self._batch]
+                entries = [entry for waiter in self._batch for entry in waiter.entries]
                 if entries:
                     await self._threads.run(partial(self._committer.commit, entries))
                     self._wake_batch()
@@ -107,18 +117,13 @@ class Pipeline:
         return await self._enter(Entry(change=change))
 
     async def _enter(self, entry: Entry) -> Any:
-        self._health.check()
-        size_bytes = entry.size_bytes
-        if not self._running:
-            raise Overloaded("the engine is not running")
-        if len(self._queue) >= QUEUE_COUNT_MAX or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX:
-            raise Overloaded(f"{len(self._queue)} writes wait for the disk")
-        waiter = _Waiter(entry, trio.lowlevel.current_task())
-        self._queue.append(waiter)
-        self._queue_bytes += size_bytes
-        if self._driver is not None:
-            driver, self._driver = self._driver, None
-            trio.lowlevel.reschedule(driver)
+        waiter = _Waiter((entry,), task=trio.lowlevel.current_task())
+        if (
+            self._queue_count >= QUEUE_COUNT_MAX
+            or self._queue_bytes + waiter.size_bytes > QUEUE_BYTES_MAX
+        ):
+            raise Overloaded(f"{self._queue_count} writes wait for the disk")
+        self._append(waiter)
         await trio.lowlevel.wait_task_rescheduled(partial(self._withdraw, waiter))
         if entry.error is not None:
             # Taken out: an error that the entry keeps would keep, in its trace, the entry's bytes.
@@ -129,13 +134,33 @@ class Pipeline:
                 del error
         return entry.result
 
+    def enter_group(self, entries: Sequence[Entry], on_done: Callable[[], None]) -> None:
+        """Queues entries that go into one batch together; `on_done` is called when each has its
+        result or error, on the event loop, and must not raise.
+
+        Whoever enters groups bounds them. Raises DiskFailed, Overloaded; `on_done` is then not
+        called.
+        """
+        self._append(_Waiter(entries, on_done=on_done))
+
+    def _append(self, waiter: _Waiter) -> None:
+        self._health.check()
+        if not self._running:
+            raise Overloaded("the engine is not running")
+        self._queue.append(waiter)
+        self._queue_count += len(waiter.entries)
+        self._queue_bytes += waiter.size_bytes
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            trio.lowlevel.reschedule(driver)
+
     def _withdraw(self, waiter: _Waiter, _: object) -> trio.lowlevel.Abort:
         """Cancellation: out of the queue, but not out of a batch that has begun."""
         try:
             self._queue.remove(waiter)
         except ValueError:
             return trio.lowlevel.Abort.FAILED
-        self._queue_bytes -= waiter.entry.size_bytes
+        self._leave_queue(waiter)
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _wait_entry(self) -> None:
@@ -149,30 +174,40 @@ class Pipeline:
 
     def _take_batch(self) -> list[_Waiter]:
         batch: list[_Waiter] = []
-        size_bytes = 0
+        count = size_bytes = 0
         queue = self._queue
-        while queue and len(batch) < BATCH_COUNT_MAX and size_bytes < BATCH_BYTES_MAX:
+        while queue and count < BATCH_COUNT_MAX and size_bytes < BATCH_BYTES_MAX:
             waiter = queue.popleft()
-            size_bytes += waiter.entry.size_bytes
+            self._leave_queue(waiter)
+            count += len(waiter.entries)
+            size_bytes += waiter.size_bytes
             batch.append(waiter)
-        self._queue_bytes -= size_bytes
         return batch
+
+    def _leave_queue(self, waiter: _Waiter) -> None:
+        self._queue_count -= len(waiter.entries)
+        self._queue_bytes -= waiter.size_bytes
 
     def _wake_batch(self) -> None:
         # Before anyone learns of the commit: what they look up next must show it.
         self._view.drop()
         batch, self._batch = self._batch, []
         for waiter in batch:
-            trio.lowlevel.reschedule(waiter.task)
+            if waiter.task is not None:
+                trio.lowlevel.reschedule(waiter.task)
+            if waiter.on_done is not None:
+                waiter.on_done()
 
     def _refuse_all(self) -> None:
         """The driver ends: a batch that never began is refused, one that broke has no answer."""
         for waiter in self._batch:
-            if waiter.entry.error is None:
-                waiter.entry.error = Rs3gwError("the commit was broken off; the outcome is unknown")
+            for entry in waiter.entries:
+                if entry.error is None:
+                    entry.error = Rs3gwError("the commit was broken off; the outcome is unknown")
         self._wake_batch()
         while self._queue:
             self._batch = self._take_batch()
             for waiter in self._batch:
-                waiter.entry.error = Overloaded("the engine is stopping")
+                for entry in waiter.entries:
+                    entry.error = Overloaded("the engine is stopping")
             self._wake_batch()
