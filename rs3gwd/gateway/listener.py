@@ -1,5 +1,10 @@
 """Listening sockets: bound once, accepting in bursts, patient when descriptors run out.
 
+Several processes share an address by SO_REUSEPORT (socket(7)): each has a socket of its own, and
+the kernel gives every new connection to one of them. `bind_shared` makes them all in one process,
+which keeps them open when it hands them on: a connection for a process that is being replaced waits
+in its socket's queue, and nobody is refused.
+
 An accept loop must outlive every error that `accept` can give: accept(2) passes on errors that
 belong to a connection which has died in the queue, and EMFILE or ENFILE end by themselves when
 connections close. Spinning on those would keep the node from closing them: hence the pause.
@@ -7,7 +12,7 @@ connections close. Spinning on those would keep the node from closing them: henc
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 from msgspec import Struct
@@ -27,13 +32,14 @@ _EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]
 class ListenAddress(Struct, frozen=True):
     """Where to listen. `host` is a name or an address, empty for all; `port` 0 takes a free one.
 
-    `secure` says TLS. `reuse_port` lets several worker processes share the address.
+    `secure` says TLS. `bound` is an open listening socket that is to be used as it is, of one of
+    the places that `host` and `port` mean; whoever listens owns it.
     """
 
     host: str
     port: int
     secure: bool = False
-    reuse_port: bool = False
+    bound: socket.socket | None = None
 
 
 class Listener:
@@ -98,6 +104,19 @@ async def open_listeners(address: ListenAddress) -> list[Listener]:
 
     Raises OSError when one cannot be bound; none is left open then.
     """
+    if address.bound is not None:
+        return [Listener(address.bound, secure=address.secure)]
+    (share,) = await bind_shared(address, sharers=1)
+    return [Listener(bound, secure=address.secure) for bound in share]
+
+
+async def bind_shared(address: ListenAddress, *, sharers: int) -> list[list[socket.socket]]:
+    """Listening sockets for `sharers` processes: for each one a list, with a socket for every
+    address that the host name has, all on the same port.
+
+    Where anybody else listens, be it another program of the same user that shares its port, it
+    raises OSError, and none is left open then.
+    """
     found = await trio.socket.getaddrinfo(
         address.host or None,
         address.port,
@@ -105,32 +124,44 @@ async def open_listeners(address: ListenAddress) -> list[Listener]:
         proto=socket.IPPROTO_TCP,
         flags=socket.AI_PASSIVE,
     )
-    listeners: list[Listener] = []
+    rows: list[list[socket.socket]] = []
     port = address.port
     try:
         for family, _kind, _protocol, _name, place in dict.fromkeys(found):
-            bound = _bind(family, (place[0], port), reuse_port=address.reuse_port)
-            listeners.append(Listener(bound, secure=address.secure))
-            port = listeners[0].address[1]
+            rows.append(_bind(family, (place[0], port), sharers=sharers))
+            port = rows[0][0].getsockname()[1]
     except OSError:
-        for listener in listeners:
-            listener.close()
+        _close_all(bound for row in rows for bound in row)
         raise
-    return listeners
+    return [list(share) for share in zip(*rows, strict=True)]
 
 
-def _bind(family: int, place: tuple[str | int, int], *, reuse_port: bool) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+def _bind(family: int, place: tuple[str | int, int], *, sharers: int) -> list[socket.socket]:
+    """So many listening sockets at one place."""
+    row: list[socket.socket] = []
     try:
-        bound.setblocking(False)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(place)
-        bound.listen(BACKLOG)
+        for _ in range(sharers):
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            row.append(bound)
+            bound.setblocking(False)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # The first one binds as if it were alone: so it fails where anybody listens.
+            if len(row) > 1:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind(place)
+            if sharers > 1:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            place = (place[0], bound.getsockname()[1])
+        for bound in row:
+            bound.listen(BACKLOG)
     except OSError:
-        bound.close()
+        _close_all(row)
         raise
-    return bound
+    return row
+
+
+def _close_all(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        each.close()

@@ -11,7 +11,7 @@ from wire_harness import Blocks, get, put, read_all, read_answer, running, until
 
 from rs3gwd.base.http import Response, StreamedBody
 from rs3gwd.gateway.limits import Limits
-from rs3gwd.gateway.listener import ListenAddress, Listener, open_listeners
+from rs3gwd.gateway.listener import ListenAddress, Listener, bind_shared, open_listeners
 
 LOCAL = (ListenAddress("127.0.0.1", 0),)
 
@@ -153,16 +153,38 @@ async def test_accept_loop_outlives_every_error_of_accept(code):
     taken[0][0].close()
 
 
-async def test_two_processes_can_share_a_port():
-    """With reuse_port two listeners bind the same address, as workers do."""
-    (first,) = await open_listeners(ListenAddress("127.0.0.1", 0, reuse_port=True))
-    port = first.address[1]
-    (second,) = await open_listeners(ListenAddress("127.0.0.1", port, reuse_port=True))
-    assert second.address == first.address
-    with pytest.raises(OSError):
-        await open_listeners(ListenAddress("127.0.0.1", port))
-    first.close()
-    second.close()
+async def test_sharers_of_a_port_have_a_socket_each_and_nobody_else_gets_in():
+    """Sockets of one `bind_shared` share the port; a second call is refused, alone or not."""
+    first, second = await bind_shared(ListenAddress("127.0.0.1", 0), sharers=2)
+    place = ListenAddress(*first[0].getsockname())
+    assert second[0].getsockname() == first[0].getsockname()
+    for sharers in (1, 2):
+        with pytest.raises(OSError):
+            await bind_shared(place, sharers=sharers)
+    clients = [socket.create_connection((place.host, place.port)) for _ in range(40)]
+    accepted = [0, 0]
+    for number, bound in enumerate((first[0], second[0])):
+        (listener,) = await open_listeners(ListenAddress("127.0.0.1", 0, bound=bound))
+
+        def take(connected, _peer, number=number):
+            accepted[number] += 1
+            connected.close()
+
+        listener.stop(take)
+    assert min(accepted) > 0
+    assert sum(accepted) == 40
+    for client in clients:
+        client.close()
+
+
+async def test_a_port_where_somebody_listens_cannot_be_shared():
+    """The first of the sockets binds as if it were alone, even where the other would share."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            await bind_shared(ListenAddress(*other.getsockname()), sharers=3)
 
 
 async def hold(gateway, count: int) -> list[trio.SocketStream]:
