@@ -26,8 +26,11 @@ from rs3gwd.base.records import (
     Checksum,
     ChecksumAlgorithm,
     ChecksumType,
+    DefaultRetention,
     Durability,
+    Grant,
     PartRecord,
+    Retention,
     UploadRecord,
     Versioning,
     VersionRecord,
@@ -60,8 +63,9 @@ class Command(Struct, tag=True, array_like=True, frozen=True):
 class CreateBucket(Command, frozen=True):
     """Makes a bucket -> BucketRecord.
 
-    Idempotent for its owner, as in us-east-1: the record that exists is given back. Raises
-    BucketAlreadyExists when another account owns it.
+    Idempotent for its owner, as in us-east-1: the record that exists is given back. With
+    `object_lock` versioning is enabled from the start. `configurations` are its first documents, by
+    kind. Raises BucketAlreadyExists when another account owns it.
     """
 
     name: str
@@ -70,6 +74,8 @@ class CreateBucket(Command, frozen=True):
     region: str
     durability: Durability = Durability.STRICT
     tags: list[tuple[str, str]] | None = None
+    object_lock: bool = False
+    configurations: dict[str, bytes] = {}
 
 
 class DeleteBucket(Command, frozen=True):
@@ -82,7 +88,10 @@ class DeleteBucket(Command, frozen=True):
 
 
 class PutBucketVersioning(Command, frozen=True):
-    """Sets ENABLED or SUSPENDED -> BucketRecord."""
+    """Sets ENABLED or SUSPENDED -> BucketRecord.
+
+    Raises InvalidBucketState (Object Lock needs versioning).
+    """
 
     name: str
     versioning: Versioning
@@ -102,11 +111,34 @@ class PutBucketDurability(Command, frozen=True):
     durability: Durability
 
 
+class PutBucketConfiguration(Command, frozen=True):
+    """Sets a document of a bucket, or removes it with None -> BucketRecord.
+
+    `kind` is 1 to 200 characters of ASCII without 00. Removing what is not there is no error.
+    """
+
+    name: str
+    kind: str
+    document: bytes | None
+    now_ms: int
+
+
+class PutBucketLock(Command, frozen=True):
+    """Lets versions of a bucket be locked, and sets the retention of new ones -> BucketRecord.
+
+    Raises InvalidBucketState unless versioning is enabled.
+    """
+
+    name: str
+    default_retention: DefaultRetention | None
+
+
 class PutObject(Command, frozen=True):
     """Writes a version of an object -> VersionRecord.
 
-    Unversioned or suspended: takes the place of the null version. Raises NoSuchBucket,
-    NoSuchKey (if_match on a missing key), PreconditionFailed.
+    Unversioned or suspended: takes the place of the null version. A bucket's default retention is
+    given to a version that brings none. Raises NoSuchBucket, NoSuchKey (if_match on a missing key),
+    PreconditionFailed, InvalidRequest (a lock in a bucket that has none).
     """
 
     bucket: str
@@ -125,8 +157,9 @@ class DeleteObject(Command, frozen=True):
     """Deletes as S3 does -> DeleteResult; a missing key or version is no error.
 
     Without `version_id`: unversioned removes the object, enabled adds a delete marker, suspended
-    puts a null delete marker in the place of the null version. With it: removes just that version.
-    Raises NoSuchBucket, PreconditionFailed, NoSuchKey (if_match on a missing key).
+    puts a null delete marker in the place of the null version. With it: removes just that version,
+    unless a lock protects it at `now_ms`; `bypass_governance` passes a retention of that mode.
+    Raises NoSuchBucket, PreconditionFailed, NoSuchKey (if_match on a missing key), ObjectLocked.
     """
 
     bucket: str
@@ -136,6 +169,7 @@ class DeleteObject(Command, frozen=True):
     nonce: bytes
     owner_id: str
     conditions: Conditions = UNCONDITIONAL
+    bypass_governance: bool = False
 
 
 class PutObjectTagging(Command, frozen=True):
@@ -150,8 +184,48 @@ class PutObjectTagging(Command, frozen=True):
     tags: list[tuple[str, str]]
 
 
+class PutObjectAcl(Command, frozen=True):
+    """Sets the access control list of a version -> VersionRecord. Raises as PutObjectTagging."""
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    acl: list[Grant]
+
+
+class PutObjectRetention(Command, frozen=True):
+    """Sets the retention of a version, or removes it with None -> VersionRecord.
+
+    A later time in the same mode is always taken. Everything else weakens the protection: for
+    GOVERNANCE it needs `bypass_governance`, for COMPLIANCE it is refused while it lasts. Raises as
+    PutObjectTagging, and ObjectLocked, InvalidRequest (the bucket has no Object Lock).
+    """
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    retention: Retention | None
+    now_ms: int
+    bypass_governance: bool = False
+
+
+class PutObjectLegalHold(Command, frozen=True):
+    """Sets or lifts the legal hold of a version -> VersionRecord.
+
+    Raises as PutObjectTagging, and InvalidRequest (the bucket has no Object Lock).
+    """
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    legal_hold: bool
+
+
 class CreateUpload(Command, frozen=True):
-    """Starts a multipart upload -> UploadRecord."""
+    """Starts a multipart upload -> UploadRecord.
+
+    Raises InvalidRequest (a checksum type that does not fit; a lock in a bucket that has none).
+    """
 
     bucket: str
     key: bytes
@@ -276,9 +350,14 @@ AnyCommand = (
     | PutBucketVersioning
     | PutBucketTagging
     | PutBucketDurability
+    | PutBucketConfiguration
+    | PutBucketLock
     | PutObject
     | DeleteObject
     | PutObjectTagging
+    | PutObjectAcl
+    | PutObjectRetention
+    | PutObjectLegalHold
     | CreateUpload
     | PutPart
     | CompleteUpload

@@ -5,7 +5,8 @@
     |   |-- NoSuchBucket, NoSuchKey, NoSuchVersion, NoSuchUpload, NoSuchAccount
     |   |-- MethodNotAllowed       the version named is a delete marker
     |   |-- BucketAlreadyExists, BucketAlreadyOwnedByYou, BucketNotEmpty
-    |   |-- AccountAlreadyExists
+    |   |-- AccountAlreadyExists, InvalidBucketState
+    |   |-- ObjectLocked           a retention or a legal hold protects the version
     |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone
     |   `-- InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, BadDigest
     |-- DiskError                  the disk's fault
@@ -132,6 +133,18 @@ class BucketNotEmpty(StoreError):
     """The bucket still holds versions, delete markers or unfinished uploads."""
 
     code = "BucketNotEmpty"
+
+
+class InvalidBucketState(StoreError):
+    """The change does not go with the state of the bucket (Object Lock needs versioning)."""
+
+    code = "InvalidBucketState"
+
+
+class ObjectLocked(StoreError):
+    """A retention or a legal hold protects the version (S3: 403 AccessDenied)."""
+
+    code = "AccessDenied"
 
 
 class PreconditionFailed(StoreError):

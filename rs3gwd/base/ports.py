@@ -249,6 +249,14 @@ class ObjectStore(Protocol):
         """Raises NoSuchBucket."""
         ...
 
+    async def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        """A document of a bucket's configuration, or None.
+
+        It is the one that `bucket.configurations` has the stamp of, or one that took its place
+        since `bucket` was looked up.
+        """
+        ...
+
     async def list_buckets(
         self, *, owner_id: str, prefix: str = "", after: str = "", limit: int = 1000
     ) -> BucketPage:

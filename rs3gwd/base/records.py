@@ -73,6 +73,60 @@ class VersionKind(IntEnum):
     DELETE_MARKER = 1
 
 
+class Permission(StrEnum):
+    """What an access control list can grant."""
+
+    FULL_CONTROL = "FULL_CONTROL"
+    READ = "READ"
+    WRITE = "WRITE"
+    READ_ACP = "READ_ACP"
+    WRITE_ACP = "WRITE_ACP"
+
+
+class GranteeKind(StrEnum):
+    """Whether a grant names an account by its canonical id, or one of S3's groups by its URI."""
+
+    ACCOUNT = "CanonicalUser"
+    GROUP = "Group"
+
+
+class LockMode(StrEnum):
+    """GOVERNANCE can be bypassed by who has the permission for it, COMPLIANCE by nobody."""
+
+    GOVERNANCE = "GOVERNANCE"
+    COMPLIANCE = "COMPLIANCE"
+
+
+class Grant(Struct, array_like=True, frozen=True):
+    """One line of an access control list."""
+
+    kind: GranteeKind
+    grantee: str
+    permission: Permission
+
+
+class Retention(Struct, array_like=True, frozen=True):
+    """Until when a version cannot be deleted."""
+
+    mode: LockMode
+    until_ms: int
+
+
+class ObjectLock(Struct, array_like=True, frozen=True):
+    """What protects a version: a time, a hold without end, or both."""
+
+    retention: Retention | None = None
+    legal_hold: bool = False
+
+
+class DefaultRetention(Struct, array_like=True, frozen=True):
+    """The retention that a bucket gives to new versions that bring none of their own."""
+
+    mode: LockMode
+    days: int | None = None
+    years: int | None = None
+
+
 class Checksum(Struct, array_like=True, frozen=True):
     """A checksum as S3 shows it: `value` is base64, for a composite one with `-<parts>` behind."""
 
@@ -93,7 +147,9 @@ class Attributes(Struct, array_like=True, frozen=True):
 
     `headers` holds system headers by lower-case name (content-type, content-encoding,
     content-language, content-disposition, cache-control, expires, x-amz-website-redirect-location);
-    `metadata` the user metadata by lower-case name without x-amz-meta-.
+    `metadata` the user metadata by lower-case name without x-amz-meta-. `acl` is None for the
+    list that every object has at first: all rights for its owner. `lock` is None where nothing
+    protects the version.
     """
 
     owner_id: str
@@ -101,6 +157,8 @@ class Attributes(Struct, array_like=True, frozen=True):
     metadata: dict[str, str] = {}
     tags: list[tuple[str, str]] = []
     storage_class: str = "STANDARD"
+    acl: list[Grant] | None = None
+    lock: ObjectLock | None = None
 
 
 class VersionRecord(Struct, array_like=True, frozen=True):
@@ -141,7 +199,10 @@ class ManifestRecord(Struct, array_like=True, frozen=True):
 class BucketRecord(Struct, array_like=True, frozen=True):
     """A bucket and its configuration; `bucket_id` is never used again, even for the same name.
 
-    `tags` is None when the bucket has no tag set (S3 then answers NoSuchTagSet).
+    `tags` is None when the bucket has no tag set (S3 then answers NoSuchTagSet). `configurations`
+    names the documents that the bucket has (`policy`, `cors`, ...) with a stamp each, a number that
+    is never used twice: who keeps a document compares stamps to know whether it is still the one.
+    `object_lock` says that versions may be locked, and is never taken back.
     """
 
     name: str
@@ -152,6 +213,17 @@ class BucketRecord(Struct, array_like=True, frozen=True):
     versioning: Versioning = Versioning.UNVERSIONED
     durability: Durability = Durability.STRICT
     tags: list[tuple[str, str]] | None = None
+    configurations: dict[str, int] = {}
+    object_lock: bool = False
+    default_retention: DefaultRetention | None = None
+
+
+class ConfigurationRecord(Struct, array_like=True, frozen=True):
+    """One document of a bucket's configuration, as the surface that owns its kind wrote it."""
+
+    document: bytes
+    stamp: int
+    changed_ms: int
 
 
 class UploadRecord(Struct, array_like=True, frozen=True):

@@ -20,7 +20,13 @@ from msgspec import Struct
 
 from rs3gwd.base import commands
 from rs3gwd.base.commands import AnyCommand, Command, CommandResult
-from rs3gwd.engine import apply_accounts, apply_buckets, apply_objects, apply_uploads
+from rs3gwd.engine import (
+    apply_accounts,
+    apply_buckets,
+    apply_locks,
+    apply_objects,
+    apply_uploads,
+)
 from rs3gwd.engine.apply_complete import complete_upload
 from rs3gwd.engine.apply_state import ApplyState
 from rs3gwd.engine.environment import Transaction
@@ -64,9 +70,14 @@ FUNCTIONS: dict[type[Command], CommandFunction] = {
     commands.PutBucketVersioning: apply_buckets.put_bucket_versioning,
     commands.PutBucketTagging: apply_buckets.put_bucket_tagging,
     commands.PutBucketDurability: apply_buckets.put_bucket_durability,
+    commands.PutBucketConfiguration: apply_buckets.put_bucket_configuration,
+    commands.PutBucketLock: apply_locks.put_bucket_lock,
     commands.PutObject: apply_objects.put_object,
     commands.DeleteObject: apply_objects.delete_object,
     commands.PutObjectTagging: apply_objects.put_object_tagging,
+    commands.PutObjectAcl: apply_objects.put_object_acl,
+    commands.PutObjectRetention: apply_locks.put_object_retention,
+    commands.PutObjectLegalHold: apply_locks.put_object_legal_hold,
     commands.CreateUpload: apply_uploads.create_upload,
     commands.PutPart: apply_uploads.put_part,
     commands.AbortUpload: apply_uploads.abort_upload,

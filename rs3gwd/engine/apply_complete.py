@@ -17,6 +17,7 @@ from rs3gwd.engine.apply_objects import install, new_version_id
 from rs3gwd.engine.apply_state import ApplyState
 from rs3gwd.engine.apply_uploads import no_such_upload
 from rs3gwd.engine.conditions import check_conditions
+from rs3gwd.engine.locks import locked_attributes
 from rs3gwd.engine.multipart import assemble, multipart_etag
 from rs3gwd.engine.tables import MANIFEST_CODEC, Table, u64
 from rs3gwd.engine.versions import KeyVersions
@@ -40,6 +41,7 @@ def complete_upload(state: ApplyState, command: CompleteUpload) -> VersionRecord
     versions = KeyVersions(state.txn, bucket.bucket_id, command.key)
     live = versions.live()
     check_conditions(command.conditions, live)
+    attributes = locked_attributes(bucket, upload.attributes, command.now_ms)
     seq = state.next_seq()
     manifest_id = state.next_node_id()
     record = VersionRecord(
@@ -49,7 +51,7 @@ def complete_upload(state: ApplyState, command: CompleteUpload) -> VersionRecord
         last_modified_ms=command.now_ms,
         size_bytes=assembly.size_bytes,
         etag=assembly.etag,
-        attributes=upload.attributes,
+        attributes=attributes,
         checksum=assembly.checksum,
         manifest_id=manifest_id,
         part_count=assembly.part_count,

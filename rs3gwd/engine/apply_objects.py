@@ -18,10 +18,18 @@ object versions from a versioning-enabled bucket".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from rs3gwd.base.codec import make_sequenced_id
-from rs3gwd.base.commands import DeleteObject, DeleteResult, PutObject, PutObjectTagging
+from rs3gwd.base.commands import (
+    DeleteObject,
+    DeleteResult,
+    PutObject,
+    PutObjectAcl,
+    PutObjectTagging,
+)
 from rs3gwd.base.errors import MethodNotAllowed, NoSuchVersion
 from rs3gwd.base.records import (
     NULL_VERSION_ID,
@@ -33,6 +41,7 @@ from rs3gwd.base.records import (
 )
 from rs3gwd.engine.apply_state import ApplyState
 from rs3gwd.engine.conditions import check_conditions
+from rs3gwd.engine.locks import check_unlocked, locked_attributes
 from rs3gwd.engine.versions import KeyVersions
 
 
@@ -42,6 +51,7 @@ def put_object(state: ApplyState, command: PutObject) -> VersionRecord:
     versions = KeyVersions(state.txn, bucket.bucket_id, command.key)
     live = versions.live()
     check_conditions(command.conditions, live)
+    attributes = locked_attributes(bucket, command.attributes, command.now_ms)
     seq = state.next_seq()
     record = VersionRecord(
         kind=VersionKind.OBJECT,
@@ -50,7 +60,7 @@ def put_object(state: ApplyState, command: PutObject) -> VersionRecord:
         last_modified_ms=command.now_ms,
         size_bytes=command.size_bytes,
         etag=command.etag,
-        attributes=command.attributes,
+        attributes=attributes,
         checksum=command.checksum,
         blob=command.blob,
     )
@@ -73,6 +83,8 @@ def install(
     record: VersionRecord,
 ) -> None:
     """Makes `record`, an object with a new seq, the current version in the place of `live`."""
+    # Else an overwrite could free a version that is locked.
+    assert bucket.versioning is Versioning.ENABLED or not bucket.object_lock
     _displace(state, bucket, versions, live)
     versions.put_live(record, state.next_node_id)
 
@@ -95,12 +107,40 @@ def delete_object(state: ApplyState, command: DeleteObject) -> DeleteResult:
 
 def put_object_tagging(state: ApplyState, command: PutObjectTagging) -> VersionRecord:
     """Replaces the tags of a version; nothing else of it changes, its date neither."""
-    bucket = state.bucket(command.bucket)
-    versions = KeyVersions(state.txn, bucket.bucket_id, command.key)
+
+    def change(_: BucketRecord, attributes: Attributes) -> Attributes:
+        return msgspec.structs.replace(attributes, tags=command.tags)
+
+    return change_version(state, command.bucket, command.key, command.version_id, change)
+
+
+def put_object_acl(state: ApplyState, command: PutObjectAcl) -> VersionRecord:
+    """Replaces the access control list of a version; its date does not change."""
+
+    def change(_: BucketRecord, attributes: Attributes) -> Attributes:
+        return msgspec.structs.replace(attributes, acl=command.acl)
+
+    return change_version(state, command.bucket, command.key, command.version_id, change)
+
+
+def change_version(
+    state: ApplyState,
+    bucket_name: str,
+    key: bytes,
+    version_id: str | None,
+    change: Callable[[BucketRecord, Attributes], Attributes],
+) -> VersionRecord:
+    """Gives a version, the current one for None, the attributes that `change` makes of its own.
+
+    Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker), and what
+    `change` raises.
+    """
+    bucket = state.bucket(bucket_name)
+    versions = KeyVersions(state.txn, bucket.bucket_id, key)
     live = versions.live()
-    target = live if command.version_id is None else versions.find(command.version_id)
+    target = live if version_id is None else versions.find(version_id)
     if target is None:
-        if command.version_id is None:
+        if version_id is None:
             raise versions.missing_key()
         raise NoSuchVersion("The specified version does not exist.")
     if target.kind is VersionKind.DELETE_MARKER:
@@ -109,8 +149,7 @@ def put_object_tagging(state: ApplyState, command: PutObjectTagging) -> VersionR
             delete_marker_version_id=target.version_id,
             last_modified_ms=target.last_modified_ms,
         )
-    attributes = msgspec.structs.replace(target.attributes, tags=command.tags)
-    record = msgspec.structs.replace(target, attributes=attributes)
+    record = msgspec.structs.replace(target, attributes=change(bucket, target.attributes))
     if live is not None and live.seq == target.seq:
         versions.put_live(record, state.next_node_id)
     else:
@@ -174,6 +213,9 @@ def _delete_version(
     check_conditions(command.conditions, None if is_marker else target)
     if target is None:
         return DeleteResult(version_id=version_id, delete_marker=False)
+    check_unlocked(
+        target.attributes.lock, now_ms=command.now_ms, bypass_governance=command.bypass_governance
+    )
     if live is not None and live.seq == target.seq:
         versions.delete_live()
         versions.promote(state.next_node_id)

@@ -18,6 +18,7 @@ from rs3gwd.base.records import (
 )
 from rs3gwd.engine import uploads
 from rs3gwd.engine.apply_state import ApplyState
+from rs3gwd.engine.locks import require_lock
 from rs3gwd.engine.tables import (
     COMPLETED_CODEC,
     UPLOAD_CODEC,
@@ -47,6 +48,8 @@ def create_upload(state: ApplyState, command: CreateUpload) -> UploadRecord:
     """Starts an upload; an algorithm without a type gets the default type."""
     bucket = state.bucket(command.bucket)
     checksum_type = _checked_type(command.checksum_algorithm, command.checksum_type)
+    if command.attributes.lock is not None:
+        require_lock(bucket)
     seq = state.next_seq()
     record = UploadRecord(
         upload_id=make_sequenced_id(seq, command.nonce),

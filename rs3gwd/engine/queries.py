@@ -28,7 +28,14 @@ from rs3gwd.engine import uploads
 from rs3gwd.engine.accounts import iterate_owned
 from rs3gwd.engine.apply_state import read_bucket
 from rs3gwd.engine.environment import Transaction
-from rs3gwd.engine.tables import MANIFEST_CODEC, VERSION_CODEC, Table, u64
+from rs3gwd.engine.tables import (
+    CONFIGURATION_CODEC,
+    MANIFEST_CODEC,
+    VERSION_CODEC,
+    Table,
+    configuration_key,
+    u64,
+)
 from rs3gwd.engine.tree import CHUNK_BYTES
 from rs3gwd.engine.versions import KeyVersions
 
@@ -39,6 +46,15 @@ def get_bucket(txn: Transaction, name: str) -> BucketRecord:
     if record is None:
         raise NoSuchBucket("The specified bucket does not exist")
     return record
+
+
+def get_configuration(txn: Transaction, bucket: BucketRecord, kind: str) -> bytes | None:
+    """The document of this kind that the bucket has now, or None."""
+    if kind not in bucket.configurations:
+        return None
+    key = configuration_key(bucket.bucket_id, kind)
+    value = txn.get(Table.CONFIGURATIONS, key)
+    return None if value is None else CONFIGURATION_CODEC.open(key, value).document
 
 
 def get_version(txn: Transaction, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:

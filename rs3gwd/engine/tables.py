@@ -21,6 +21,7 @@ from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
     BucketRecord,
+    ConfigurationRecord,
     ManifestRecord,
     PartRecord,
     UploadRecord,
@@ -54,6 +55,7 @@ class Table(IntEnum):
     BLOBS           blob id (16 bytes): where this node keeps the bytes
     SEGMENTS        segment id
     UNSYNCED        blob id: bytes that a power cut may still lose, and who owns them
+    CONFIGURATIONS  bucket id | kind: the documents of a bucket's configuration
     """
 
     META = 0
@@ -74,6 +76,7 @@ class Table(IntEnum):
     BLOBS = 15
     SEGMENTS = 16
     UNSYNCED = 17
+    CONFIGURATIONS = 18
 
     @property
     def stored_name(self) -> bytes:
@@ -145,6 +148,7 @@ MANIFEST_CODEC = RecordCodec(ManifestRecord, name="manifest")
 ACCOUNT_CODEC = RecordCodec(AccountRecord, name="account")
 EMAIL_CODEC = RecordCodec(EmailRecord, name="email")
 ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key")
+CONFIGURATION_CODEC = RecordCodec(ConfigurationRecord, name="configuration")
 
 SEQ_MAX = (1 << 64) - 1
 
@@ -181,6 +185,11 @@ def upload_key(key: bytes, seq: int) -> bytes:
 def part_key(upload_seq: int, number: int) -> bytes:
     """PARTS: the key of a part; `number` is 1 to 10,000."""
     return upload_seq.to_bytes(8, "big") + number.to_bytes(2, "big")
+
+
+def configuration_key(bucket_id: int, kind: str) -> bytes:
+    """CONFIGURATIONS: the key of a document; `kind` is 1 to 200 characters of ASCII."""
+    return u64(bucket_id) + kind.encode("ascii")
 
 
 def owner_key(owner_id: str, name: str) -> bytes:

@@ -15,6 +15,7 @@ from rs3gwd.base.errors import DataCorrupt, FormatError
 from rs3gwd.base.records import (
     NULL_VERSION_ID,
     BucketRecord,
+    Versioning,
     VersionKind,
     VersionRecord,
 )
@@ -26,6 +27,7 @@ from rs3gwd.engine.tables import (
     ACCESS_KEY_CODEC,
     ACCOUNT_CODEC,
     COMPLETED_CODEC,
+    CONFIGURATION_CODEC,
     COUNTERS_CODEC,
     EMAIL_CODEC,
     INDEX_CODEC,
@@ -35,6 +37,7 @@ from rs3gwd.engine.tables import (
     UPLOAD_PLACE_CODEC,
     CountersRecord,
     Table,
+    configuration_key,
     owner_key,
     u64,
     unescape_key,
@@ -65,6 +68,7 @@ class _Verifier:
         self.reached = dict.fromkeys(TREES, 0)
         self.manifest_count = 0
         self.part_count = 0
+        self.configuration_count = 0
         self.seq_max = 0
         self.node_id_max = 0
 
@@ -108,6 +112,26 @@ class _Verifier:
             if null is None or null.version_id != NULL_VERSION_ID:
                 yield f"{name}/{key!r}: the NULLS row names no null version"
         yield from self.uploads(bucket)
+        yield from self.configurations(bucket)
+
+    def configurations(self, bucket: BucketRecord) -> Iterator[str]:
+        if bucket.object_lock and bucket.versioning is not Versioning.ENABLED:
+            yield f"bucket {bucket.name} has Object Lock and no versioning"
+        for kind, stamp in bucket.configurations.items():
+            key = configuration_key(bucket.bucket_id, kind)
+            value = self.txn.get(Table.CONFIGURATIONS, key)
+            if value is None:
+                yield f"bucket {bucket.name}: its configuration {kind} is missing"
+                continue
+            self.configuration_count += 1
+            self.seq_max = max(self.seq_max, stamp)
+            try:
+                found = CONFIGURATION_CODEC.open(key, value)
+            except (DataCorrupt, FormatError) as error:
+                self.report(error)
+                continue
+            if found.stamp != stamp:
+                yield f"bucket {bucket.name}: its configuration {kind} is another than it says"
 
     def history(self, bucket: BucketRecord) -> Iterator[str]:
         before: tuple[bytes, int] | None = None
@@ -181,6 +205,7 @@ class _Verifier:
             yield from self.compare(table, self.reached[table] + pointer_count)
         yield from self.compare(Table.MANIFESTS, self.manifest_count)
         yield from self.compare(Table.PARTS, self.part_count)
+        yield from self.compare(Table.CONFIGURATIONS, self.configuration_count)
         upload_count = self.reached[Table.UPLOADS] + self.txn.count(Table.COMPLETED)
         yield from self.compare(Table.UPLOAD_TIMES, upload_count)
 

@@ -41,6 +41,9 @@ class LocalStore:
     async def get_bucket(self, name: str) -> BucketRecord:
         return self._look_up(queries.get_bucket, name)
 
+    async def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        return self._look_up(queries.get_configuration, bucket, kind)
+
     async def list_buckets(
         self, *, owner_id: str, prefix: str = "", after: str = "", limit: int = 1000
     ) -> BucketPage:

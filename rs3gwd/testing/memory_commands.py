@@ -23,11 +23,12 @@ from rs3gwd.base.errors import (
     AccountAlreadyExists,
     BucketAlreadyExists,
     BucketNotEmpty,
+    InvalidBucketState,
     InvalidRequest,
-    MethodNotAllowed,
     NoSuchAccount,
     NoSuchKey,
     NoSuchUpload,
+    ObjectLocked,
     PreconditionFailed,
 )
 from rs3gwd.base.limits import PART_NUMBER_MAX
@@ -45,13 +46,28 @@ from rs3gwd.base.records import (
     VersionKind,
     VersionRecord,
 )
+from rs3gwd.testing.memory_locks import (
+    may_go,
+    put_bucket_lock,
+    put_object_legal_hold,
+    put_object_retention,
+    require_lock,
+    with_bucket_retention,
+)
 from rs3gwd.testing.memory_multipart import (
     manifest_of,
     multipart_etag,
     named_parts,
     object_checksum,
 )
-from rs3gwd.testing.memory_state import MemoryBucket, MemoryState, MemoryUpload
+from rs3gwd.testing.memory_state import (
+    MemoryBucket,
+    MemoryState,
+    MemoryUpload,
+    bucket_object,
+    change_attributes,
+    change_bucket,
+)
 
 CHECKSUM_TYPES = {
     ChecksumAlgorithm.CRC32: (ChecksumType.COMPOSITE, ChecksumType.FULL_OBJECT),
@@ -97,16 +113,21 @@ def create_bucket(state: MemoryState, command: c.CreateBucket) -> BucketRecord:
         return existing.record
     _check_name(command.name)
     _check_name(command.owner_id)
+    bucket_id = state.next_id()
+    stamps = {kind: state.next_seq() for kind in command.configurations}
     record = BucketRecord(
         name=command.name,
-        bucket_id=state.next_id(),
+        bucket_id=bucket_id,
         owner_id=command.owner_id,
         created_ms=command.now_ms,
         region=command.region,
+        versioning=Versioning.ENABLED if command.object_lock else Versioning.UNVERSIONED,
         durability=command.durability,
         tags=command.tags,
+        configurations=stamps,
+        object_lock=command.object_lock,
     )
-    state.buckets[command.name] = MemoryBucket(record)
+    state.buckets[command.name] = MemoryBucket(record, documents=dict(command.configurations))
     return record
 
 
@@ -125,23 +146,39 @@ def put_bucket_versioning(state: MemoryState, command: c.PutBucketVersioning) ->
     """Versioning can be enabled and suspended, never taken away."""
     if command.versioning is Versioning.UNVERSIONED:
         raise InvalidRequest("versioning can be enabled or suspended, not removed")
-    return _change_bucket(state, command.name, versioning=command.versioning)
+    locked = state.bucket(command.name).record.object_lock
+    if locked and command.versioning is Versioning.SUSPENDED:
+        raise InvalidBucketState("a bucket with Object Lock stays versioned")
+    return change_bucket(state, command.name, versioning=command.versioning)
 
 
 def put_bucket_tagging(state: MemoryState, command: c.PutBucketTagging) -> BucketRecord:
     """Sets the tags, or removes them."""
-    return _change_bucket(state, command.name, tags=command.tags)
+    return change_bucket(state, command.name, tags=command.tags)
 
 
 def put_bucket_durability(state: MemoryState, command: c.PutBucketDurability) -> BucketRecord:
     """Sets the class of later writes."""
-    return _change_bucket(state, command.name, durability=command.durability)
+    return change_bucket(state, command.name, durability=command.durability)
+
+
+def put_bucket_configuration(state: MemoryState, command: c.PutBucketConfiguration) -> BucketRecord:
+    """Sets a document under a new stamp, or removes it."""
+    bucket = state.bucket(command.name)
+    stamps = dict(bucket.record.configurations)
+    stamps.pop(command.kind, None)
+    bucket.documents.pop(command.kind, None)
+    if command.document is not None:
+        stamps[command.kind] = state.next_seq()
+        bucket.documents[command.kind] = command.document
+    return change_bucket(state, command.name, configurations=stamps)
 
 
 def put_object(state: MemoryState, command: c.PutObject) -> VersionRecord:
     """Puts a new version in front."""
     bucket = state.bucket(command.bucket)
     check_conditions(command.conditions, bucket.current(command.key))
+    attributes = with_bucket_retention(bucket.record, command.attributes, command.now_ms)
     seq = state.next_seq()
     record = VersionRecord(
         kind=VersionKind.OBJECT,
@@ -150,7 +187,7 @@ def put_object(state: MemoryState, command: c.PutObject) -> VersionRecord:
         last_modified_ms=command.now_ms,
         size_bytes=command.size_bytes,
         etag=command.etag,
-        attributes=command.attributes,
+        attributes=attributes,
         checksum=command.checksum,
         blob=command.blob,
     )
@@ -186,24 +223,21 @@ def delete_object(state: MemoryState, command: c.DeleteObject) -> c.DeleteResult
 
 def put_object_tagging(state: MemoryState, command: c.PutObjectTagging) -> VersionRecord:
     """Replaces the tags of a version where it stands."""
-    bucket = state.bucket(command.bucket)
-    version = bucket.get(command.key, command.version_id)
-    if version.kind is VersionKind.DELETE_MARKER:
-        raise MethodNotAllowed(
-            "The specified method is not allowed against this resource.",
-            delete_marker_version_id=version.version_id,
-            last_modified_ms=version.last_modified_ms,
-        )
-    attributes = msgspec.structs.replace(version.attributes, tags=command.tags)
-    changed = msgspec.structs.replace(version, attributes=attributes)
-    versions = bucket.versions[command.key]
-    versions[versions.index(version)] = changed
-    return changed
+    version = bucket_object(state.bucket(command.bucket), command.key, command.version_id)
+    return change_attributes(state.bucket(command.bucket), command.key, version, tags=command.tags)
+
+
+def put_object_acl(state: MemoryState, command: c.PutObjectAcl) -> VersionRecord:
+    """Replaces the access control list of a version where it stands."""
+    version = bucket_object(state.bucket(command.bucket), command.key, command.version_id)
+    return change_attributes(state.bucket(command.bucket), command.key, version, acl=command.acl)
 
 
 def create_upload(state: MemoryState, command: c.CreateUpload) -> UploadRecord:
     """Starts an upload."""
     bucket = state.bucket(command.bucket)
+    if command.attributes.lock is not None:
+        require_lock(bucket.record)
     algorithm, type_ = command.checksum_algorithm, command.checksum_type
     if algorithm is None:
         if type_ is not None:
@@ -258,6 +292,7 @@ def complete_upload(state: MemoryState, command: c.CompleteUpload) -> VersionRec
     parts = named_parts(upload, command)
     checksum = object_checksum(state, upload, parts, command.checksum)
     check_conditions(command.conditions, bucket.current(command.key))
+    attributes = with_bucket_retention(bucket.record, upload.record.attributes, command.now_ms)
     seq = state.next_seq()
     manifest_id = state.next_id()
     state.manifests[manifest_id] = manifest_of(parts, checksum)
@@ -268,7 +303,7 @@ def complete_upload(state: MemoryState, command: c.CompleteUpload) -> VersionRec
         last_modified_ms=command.now_ms,
         size_bytes=sum(part.size_bytes for part in parts),
         etag=multipart_etag([part.etag for part in parts]),
-        attributes=upload.record.attributes,
+        attributes=attributes,
         checksum=checksum,
         manifest_id=manifest_id,
         part_count=len(parts),
@@ -385,6 +420,8 @@ def _delete_version(
     is_marker = version is not None and version.kind is VersionKind.DELETE_MARKER
     check_conditions(command.conditions, None if is_marker else version)
     if version is not None:
+        if not may_go(version.attributes.lock, command.now_ms, bypass=command.bypass_governance):
+            raise ObjectLocked("Access Denied because object protected by object lock.")
         bucket.remove(command.key, version)
         state.free(version)
     return c.DeleteResult(version_id=version_id, delete_marker=is_marker)
@@ -401,12 +438,6 @@ def _repeated(result: VersionRecord, command: c.CompleteUpload) -> VersionRecord
     return result
 
 
-def _change_bucket(state: MemoryState, name: str, **changes: object) -> BucketRecord:
-    bucket = state.bucket(name)
-    bucket.record = msgspec.structs.replace(bucket.record, **changes)
-    return bucket.record
-
-
 def _check_name(name: str) -> None:
     if not 0 < len(name.encode()) <= NAME_BYTES_MAX:
         raise InvalidRequest(f"a name must have 1 to {NAME_BYTES_MAX} bytes")
@@ -418,9 +449,14 @@ COMMANDS: dict[type[c.Command], Callable[[MemoryState, Any], c.CommandResult]] =
     c.PutBucketVersioning: put_bucket_versioning,
     c.PutBucketTagging: put_bucket_tagging,
     c.PutBucketDurability: put_bucket_durability,
+    c.PutBucketConfiguration: put_bucket_configuration,
+    c.PutBucketLock: put_bucket_lock,
     c.PutObject: put_object,
     c.DeleteObject: delete_object,
     c.PutObjectTagging: put_object_tagging,
+    c.PutObjectAcl: put_object_acl,
+    c.PutObjectRetention: put_object_retention,
+    c.PutObjectLegalHold: put_object_legal_hold,
     c.CreateUpload: create_upload,
     c.PutPart: put_part,
     c.CompleteUpload: complete_upload,

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rs3gwd.base.errors import NoSuchBucket, NoSuchKey, NoSuchUpload, NoSuchVersion
+import msgspec
+
+from rs3gwd.base.errors import (
+    MethodNotAllowed,
+    NoSuchBucket,
+    NoSuchKey,
+    NoSuchUpload,
+    NoSuchVersion,
+)
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -44,6 +52,7 @@ class MemoryBucket:
 
     record: BucketRecord
     versions: dict[bytes, list[VersionRecord]] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, MemoryUpload] = field(default_factory=dict)
 
     def current(self, key: bytes) -> VersionRecord | None:
@@ -152,3 +161,33 @@ class MemoryState:
         """Forgets the bytes of a part that is gone."""
         if part.blob is not None:
             del self.blobs[part.blob.blob_id]
+
+
+def bucket_object(bucket: MemoryBucket, key: bytes, version_id: str | None) -> VersionRecord:
+    """The object that a key or a version id names. Raises MethodNotAllowed for a delete marker."""
+    version = bucket.get(key, version_id)
+    if version.kind is VersionKind.DELETE_MARKER:
+        raise MethodNotAllowed(
+            "The specified method is not allowed against this resource.",
+            delete_marker_version_id=version.version_id,
+            last_modified_ms=version.last_modified_ms,
+        )
+    return version
+
+
+def change_attributes(
+    bucket: MemoryBucket, key: bytes, version: VersionRecord, **changes: object
+) -> VersionRecord:
+    """Changes attributes of a version where it stands; the version as it is then."""
+    attributes = msgspec.structs.replace(version.attributes, **changes)
+    changed = msgspec.structs.replace(version, attributes=attributes)
+    versions = bucket.versions[key]
+    versions[versions.index(version)] = changed
+    return changed
+
+
+def change_bucket(state: MemoryState, name: str, **changes: object) -> BucketRecord:
+    """Changes fields of a bucket's record; the record as it is then."""
+    bucket = state.bucket(name)
+    bucket.record = msgspec.structs.replace(bucket.record, **changes)
+    return bucket.record

@@ -118,6 +118,14 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return self.state.bucket(name).record
 
+    async def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        """See the port."""
+        await trio.lowlevel.checkpoint()
+        found = self.state.buckets.get(bucket.name)
+        if found is None or found.record.bucket_id != bucket.bucket_id:
+            return None
+        return found.documents.get(kind)
+
     async def list_buckets(
         self, *, owner_id: str, prefix: str = "", after: str = "", limit: int = 1000
     ) -> BucketPage:

@@ -20,6 +20,8 @@ from rs3gwd.base.records import (
     Checksum,
     ChecksumAlgorithm,
     ChecksumType,
+    DefaultRetention,
+    LockMode,
     PartRecord,
     UploadRecord,
     Versioning,
@@ -70,6 +72,25 @@ class Scene:
         ).result
         if versioning is not None:
             result = self.versioning(versioning, name)
+        assert isinstance(result, BucketRecord)
+        return result
+
+    def lockable_bucket(self, name: str = "bucket") -> BucketRecord:
+        """A bucket with Object Lock, a day of GOVERNANCE as its default, and a document."""
+        self.apply(
+            commands.CreateBucket(
+                name=name, owner_id=OWNER, now_ms=self.tick(), region="r", object_lock=True
+            )
+        )
+        self.apply(
+            commands.PutBucketConfiguration(
+                name=name, kind="cors", document=b"<x/>", now_ms=self.tick()
+            )
+        )
+        command = commands.PutBucketLock(
+            name=name, default_retention=DefaultRetention(LockMode.GOVERNANCE, days=1)
+        )
+        result = self.apply(command).result
         assert isinstance(result, BucketRecord)
         return result
 

@@ -46,7 +46,12 @@ from rs3gwd.engine.verify import verify_metadata
 ALICE = AccountRecord(
     canonical_id=OWNER, display_name="alice", email="Alice@example.org", created_ms=1
 )
-GOLDEN = Path(__file__).parent / "golden" / "metadata-v1.json"
+GOLDENS = Path(__file__).parent / "golden"
+GOLDEN_WRITTEN = GOLDENS / "metadata-v1.1.json"
+"""Format 1 with the fields and the table of Object Lock, access control and configurations."""
+
+GOLDEN_READ = [GOLDENS / "metadata-v1.json", GOLDEN_WRITTEN]
+"""What every release so far has written."""
 
 
 @pytest.fixture(scope="module")
@@ -114,19 +119,18 @@ def test_the_rows_are_those_of_format_1(env: Environment) -> None:
         step(scene)
     rows = [[table, key.hex(), value.hex()] for table, key, value in scene.rows()]
     txn.abort()
-    assert rows == json.loads(GOLDEN.read_text())
+    assert rows == json.loads(GOLDEN_WRITTEN.read_text())
 
 
-def test_the_golden_rows_of_format_1_can_be_read(env: Environment) -> None:
+@pytest.mark.parametrize("golden", GOLDEN_READ, ids=lambda path: path.stem)
+def test_the_golden_rows_of_format_1_can_be_read(env: Environment, golden: Path) -> None:
     """A store of format 1 answers and verifies."""
     txn = env.write()
-    for table, key, value in json.loads(GOLDEN.read_text()):
+    for table, key, value in json.loads(golden.read_text()):
         txn.put(Table[table], bytes.fromhex(key), bytes.fromhex(value))
     assert list(verify_metadata(txn)) == []
-    assert [bucket.name for bucket in queries.list_buckets(txn, owner_id=OWNER).buckets] == [
-        "bucket",
-        "other",
-    ]
+    names = {bucket.name for bucket in queries.list_buckets(txn, owner_id=OWNER).buckets}
+    assert names - {"locked"} == {"bucket", "other"}
     version = queries.get_version(txn, "bucket", b"large", None)
     assert version.part_count == 2
     assert queries.get_manifest(txn, version).numbers == bytes.fromhex("00010003")
@@ -688,5 +692,7 @@ STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.delete(b"nul\0byte"),
     _tell_large_object,
     lambda scene: scene.part(scene.upload(b"open"), 2, key=b"open"),
+    lambda scene: scene.lockable_bucket("locked"),
+    lambda scene: scene.put(b"kept", bucket="locked"),
 ]
-"""One of each kind of row; never change it, later formats get a story of their own."""
+"""One of each kind of row; what a release wrote is never changed, only added to."""
