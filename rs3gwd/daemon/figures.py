@@ -7,8 +7,9 @@ import msgspec
 from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
 from rs3gwd.engine.engine import Engine
 from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.observe.families import MetricKind
 from rs3gwd.observe.log_writer import LogWriter
-from rs3gwd.observe.metrics import MetricKind, Metrics
+from rs3gwd.observe.metrics import Metrics
 
 _ENGINE_COUNTERS = {
     "commands": "Metadata commands committed",

@@ -6,13 +6,13 @@ here that Python or our own pools still hold, and where there is no such call no
 """
 
 import ctypes
-import os
 from collections.abc import Callable
 from functools import partial
 
 import trio
 
 from rs3gwd.base.ports import Threads
+from rs3gwd.observe.process import resident_bytes
 
 INTERVAL_SECONDS = 10.0
 GROWTH_BYTES_MIN = 64 << 20
@@ -30,12 +30,6 @@ async def give_back_memory(threads: Threads) -> None:
         await trio.sleep(INTERVAL_SECONDS)
         if resident_bytes() - resident_bytes_first > GROWTH_BYTES_MIN:
             await threads.run(partial(trim, 0))
-
-
-def resident_bytes() -> int:
-    """The memory of this process that is in use (proc(5), statm)."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _find_trim() -> Callable[[int], int] | None:

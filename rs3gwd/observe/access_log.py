@@ -21,8 +21,9 @@ TARGET_CHARACTERS_MAX = 4096
 """A key of 1,024 bytes, each percent-encoded, takes 3,072; a usual query fits behind it."""
 
 
-class AccessEntry(Struct, frozen=True):
-    """One line. Durations are milliseconds, sizes bytes of body; empty fields stay out."""
+class AccessEntry(Struct, frozen=True, omit_defaults=True):
+    """One line. Durations are milliseconds, sizes bytes of body; `worker` is the number of the
+    process, and stays out where there is only one."""
 
     time: str
     event: str
@@ -37,12 +38,16 @@ class AccessEntry(Struct, frozen=True):
     bytes_in: int
     bytes_out: int
     duration_ms: float
+    worker: int = 0
 
 
 class AccessLog:
     """Writes entries as JSON, or as lines for a person where `is_json` is False."""
 
-    def __init__(self, writer: LogWriter, *, is_json: bool, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, writer: LogWriter, *, is_json: bool, now_ms: Callable[[], int], worker: int = 0
+    ) -> None:
+        self._worker = worker
         self._write = writer.write
         self._is_json = is_json
         self._timestamps = Timestamps(now_ms)
@@ -87,6 +92,7 @@ class AccessLog:
             bytes_in,
             bytes_out,
             round(seconds * 1000, 3),
+            self._worker,
         )
         self._write(self._encode(entry) + b"\n" if self._is_json else _console_line(entry))
 
@@ -98,5 +104,7 @@ def _console_line(entry: AccessEntry) -> bytes:
         f"{entry.access_key or 'anonymous'} {entry.peer} in={entry.bytes_in} "
         f"out={entry.bytes_out} {entry.duration_ms:.1f}ms {entry.request_id}"
     )
+    if entry.worker:
+        line += f" worker={entry.worker}"
     # Whatever a client sent, it moves no cursor and begins no line of its own.
     return line.encode("utf-8" if line.isprintable() else "unicode_escape") + b"\n"

@@ -7,8 +7,13 @@ waits for its log, and its memory is bounded whatever the reader does.
 
 The thread lingers before it empties the box because each waking contends with the event loop for
 the interpreter (up to 5 ms each time, see "GIL convoy" in the design).
+
+Where several processes write to one descriptor, each takes a lock around its call: the kernel keeps
+only writes of PIPE_BUF bytes (4,096) to a pipe together (pipe(7)). It is a record lock (fcntl(2)),
+which belongs to the process and is given back by its death, at whatever point.
 """
 
+import fcntl
 import os
 import threading
 from collections import deque
@@ -29,11 +34,19 @@ class LogWriter:
     """Owns a thread from `start` to `close`; `write` may be called from any thread.
 
     `descriptor` is open for writing and stays the caller's. A descriptor that refuses (closed
-    pipe, full disk) costs the lines, not the daemon; `dropped_count` tells.
+    pipe, full disk) costs the lines, not the daemon; `dropped_count` tells. `lock` is a file open
+    for writing that all processes with this descriptor share, and stays the caller's.
     """
 
-    def __init__(self, descriptor: int, *, linger_seconds: float = LINGER_SECONDS) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        linger_seconds: float = LINGER_SECONDS,
+        lock: int | None = None,
+    ) -> None:
         self._descriptor = descriptor
+        self._lock = lock
         self._linger_seconds = linger_seconds
         self._lines: deque[bytes] = deque()
         self._waiting = threading.Event()
@@ -87,10 +100,23 @@ class LogWriter:
             data += b'{"level":"warning","event":"log lines dropped","count":%d}\n' % lost
         if not data:
             return
-        if self._write_all(data):
+        if self._write_together(data):
             self._reported_count += lost
         else:
             self._dropped_count += len(lines)
+
+    def _write_together(self, data: bytes) -> bool:
+        if self._lock is None:
+            return self._write_all(data)
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+            try:
+                return self._write_all(data)
+            finally:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        except OSError:
+            # The kernel is out of locks: better no line than half of one.
+            return False
 
     def _write_all(self, data: bytes) -> bool:
         view = memoryview(data)

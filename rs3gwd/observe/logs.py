@@ -40,16 +40,20 @@ def configure_logging(
     level: str,
     is_json: bool,
     now_ms: Callable[[], int],
+    worker: int = 0,
 ) -> None:
     """Sends every event of `level` (a key of LEVELS) and above to `writer`.
 
     Called once, by the daemon: structlog and logging keep their configuration in the process.
-    `now_ms` gives milliseconds since 1970, UTC.
+    `now_ms` gives milliseconds since 1970, UTC. `worker` is the number of this process, a field of
+    every line; 0 for the only or the first one, which says nothing.
     """
     timestamps = Timestamps(now_ms)
 
     def add_context(logger: Any, method: str, event: EventDict) -> EventDict:
         head: EventDict = {"time": timestamps.now(), "level": method, "event": event.pop("event")}
+        if worker:
+            head["worker"] = worker
         request_id = REQUEST_ID.get()
         if request_id:
             head["request_id"] = request_id

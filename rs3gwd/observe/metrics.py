@@ -4,6 +4,9 @@ Nothing here is counted with prometheus_client's own counters, which take a lock
 each increment: the hot path adds to plain integers, and they become metric families when somebody
 asks. Other parts keep figures of their own and register a function that reads them.
 
+`families` gives them as values, which can be sent to another process and added to its own; `render`
+writes such values for Prometheus.
+
 Everything runs on the event loop's thread: no locks. A scrape reads each figure once; figures of
 one scrape may be apart by what happened meanwhile in threads.
 
@@ -14,11 +17,11 @@ Names are those of rs3gw where it has them; `docs/operate/metrics.md` lists them
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -26,6 +29,9 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+
+from rs3gwd.observe.families import Family, MetricKind, Row
+from rs3gwd.observe.process import process_families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,14 +45,6 @@ DURATION_BOUNDS_MS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000
 """rs3gw's bounds, with the steps between that one needs below 100 ms."""
 
 _STATUS_CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
-
-
-class MetricKind(StrEnum):
-    """What a figure is; a counter never goes down while the process lives."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
 
 
 class Histogram:
@@ -64,14 +62,9 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """The buckets as Prometheus has them: upper end, and how many values are no greater."""
-        total = 0
-        buckets = []
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
-            total += count
-            buckets.append((bound, float(total)))
-        return buckets
+    def numbers(self) -> list[float]:
+        """As a row of a family has them."""
+        return [*map(float, self.counts), self.sum]
 
 
 Figure = float | Mapping[str, float] | Histogram
@@ -96,17 +89,16 @@ class _OperationFigures:
 
 
 class Metrics:
-    """All figures of one daemon, in a registry of its own."""
+    """All figures of one process. `is_first` says that it is the daemon's first process, or the
+    only one: the bounds of the process are told for that one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_first: bool = True) -> None:
+        self._is_first = is_first
         self._operations: dict[str, _OperationFigures] = {}
         self._errors: dict[tuple[str, str], int] = {}
         self._bytes_in = 0
         self._bytes_out = 0
         self._sources: dict[str, Source] = {}
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Families(self._collect))
-        ProcessCollector(registry=self._registry)
 
     def observe_request(
         self,
@@ -160,71 +152,108 @@ class Metrics:
         """The figures that others registered, in their order."""
         return tuple(self._sources.values())
 
+    def families(self) -> list[Family]:
+        """All figures at this moment."""
+        return [
+            *self._request_families(),
+            *map(_family_of, self._sources.values()),
+            *process_families(with_bounds=self._is_first),
+        ]
+
     def render(self) -> bytes:
         """All figures in Prometheus' text format (CONTENT_TYPE)."""
-        return generate_latest(self._registry)
+        return render(self.families())
 
     def _figures_of(self, operation: str) -> _OperationFigures:
         if len(self._operations) >= OPERATIONS_MAX:
             operation = "other"
         return self._operations.setdefault(operation, _OperationFigures())
 
-    def _collect(self) -> Iterator[Metric]:
-        yield from self._collect_requests()
-        for source in self._sources.values():
-            yield _family_of(source)
-
-    def _collect_requests(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "rs3gw_requests", "Requests by operation and status", labels=["operation", "status"]
+    def _request_families(self) -> list[Family]:
+        requests = Family(
+            "rs3gw_requests_total",
+            "Requests by operation and status",
+            MetricKind.COUNTER,
+            ("operation", "status"),
+            [
+                Row((operation, status), [float(count)])
+                for operation, figures in self._operations.items()
+                for status, count in zip(_STATUS_CLASSES, figures.by_status_class, strict=True)
+                if count
+            ],
         )
-        durations = HistogramMetricFamily(
+        durations = Family(
             "rs3gw_request_duration_ms",
             "Milliseconds from the first byte of a request to the last of its answer",
-            labels=["operation"],
+            MetricKind.HISTOGRAM,
+            ("operation",),
+            [
+                Row((operation,), figures.durations_ms.numbers())
+                for operation, figures in self._operations.items()
+            ],
+            DURATION_BOUNDS_MS,
         )
-        for operation, figures in self._operations.items():
-            for status, count in zip(_STATUS_CLASSES, figures.by_status_class, strict=True):
-                if count:
-                    requests.add_metric([operation, status], count)
-            histogram = figures.durations_ms
-            durations.add_metric([operation], histogram.cumulative(), histogram.sum)
-        errors = CounterMetricFamily(
-            "rs3gw_errors", "Errors by S3 code and operation", labels=["error_type", "operation"]
+        errors = Family(
+            "rs3gw_errors_total",
+            "Errors by S3 code and operation",
+            MetricKind.COUNTER,
+            ("error_type", "operation"),
+            [Row(pair, [float(count)]) for pair, count in self._errors.items()],
         )
-        for pair, count in self._errors.items():
-            errors.add_metric(list(pair), count)
-        transferred = CounterMetricFamily(
-            "rs3gw_bytes", "Bytes of request (in) and response (out) bodies", labels=["direction"]
+        transferred = Family(
+            "rs3gw_bytes_total",
+            "Bytes of request (in) and response (out) bodies",
+            MetricKind.COUNTER,
+            ("direction",),
+            [Row(("in",), [float(self._bytes_in)]), Row(("out",), [float(self._bytes_out)])],
         )
-        transferred.add_metric(["in"], self._bytes_in)
-        transferred.add_metric(["out"], self._bytes_out)
-        yield from (requests, durations, errors, transferred)
+        return [requests, durations, errors, transferred]
+
+
+def render(families: Sequence[Family]) -> bytes:
+    """Families in Prometheus' text format (CONTENT_TYPE)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families))
+    return generate_latest(registry)
 
 
 class _Families(Collector):
-    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
-        self._collect = collect
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        return self._collect()
+        return map(_metric_of, self._families)
 
 
-def _family_of(source: Source) -> Metric:
+def _family_of(source: Source) -> Family:
     figure = source.read()
     if isinstance(figure, Histogram):
-        histogram = HistogramMetricFamily(source.name, source.help)
-        histogram.add_metric([], figure.cumulative(), figure.sum)
-        return histogram
-    labels = [source.label] if source.label else []
-    family = (
-        CounterMetricFamily(source.name.removesuffix("_total"), source.help, labels=labels)
-        if source.kind is MetricKind.COUNTER
-        else GaugeMetricFamily(source.name, source.help, labels=labels)
-    )
+        rows = [Row((), figure.numbers())]
+        return Family(source.name, source.help, source.kind, (), rows, figure.bounds)
     if isinstance(figure, Mapping):
-        for value, number in figure.items():
-            family.add_metric([value], number)
-    else:
-        family.add_metric([], figure)
-    return family
+        rows = [Row((value,), [float(number)]) for value, number in figure.items()]
+        return Family(source.name, source.help, source.kind, (source.label,), rows)
+    return Family(source.name, source.help, source.kind, (), [Row((), [float(figure)])])
+
+
+def _metric_of(family: Family) -> Metric:
+    """The family as the Prometheus client wants it, its buckets cumulative."""
+    if family.kind is MetricKind.HISTOGRAM:
+        histogram = HistogramMetricFamily(family.name, family.help, labels=family.label_names)
+        ends = [*map(str, family.bounds), "+Inf"]
+        for row in family.rows:
+            *counts, total = row.numbers
+            histogram.add_metric(
+                row.labels, list(zip(ends, accumulate(counts), strict=True)), total
+            )
+        return histogram
+    metric = (
+        CounterMetricFamily(
+            family.name.removesuffix("_total"), family.help, labels=family.label_names
+        )
+        if family.kind is MetricKind.COUNTER
+        else GaugeMetricFamily(family.name, family.help, labels=family.label_names)
+    )
+    for row in family.rows:
+        metric.add_metric(row.labels, row.numbers[0])
+    return metric

@@ -90,3 +90,25 @@ def test_the_console_line_reads_from_left_to_right() -> None:
         b"00:00:00.000 GET /photos/a%20b 404 NoSuchKey  GetObject anonymous 192.0.2.3:5123 "
         b"in=0 out=4096 1.2ms 4442587FB7D0A2F9\n"
     )
+
+
+def test_a_line_of_a_worker_says_which() -> None:
+    """The number of the process is a field of its own, and is missing where there is only one."""
+    for is_json, wanted in ((True, b'"worker":3'), (False, b" worker=3")):
+        lines = Lines()
+        log = AccessLog(lines, is_json=is_json, now_ms=lambda: 0, worker=3)
+        log.write(
+            request_id="4442587FB7D0A2F9",
+            peer="192.0.2.3:5123",
+            access_key="",
+            method="GET",
+            target="/",
+            operation="ListBuckets",
+            status=200,
+            error_code="",
+            bytes_in=0,
+            bytes_out=0,
+            seconds=0.001,
+        )
+        assert wanted in lines.lines[0]
+        assert b"worker" not in entry(is_json=is_json)

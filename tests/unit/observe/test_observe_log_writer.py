@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -101,3 +103,37 @@ def test_an_endless_line_is_cut(pipe: tuple[int, int]) -> None:
     writer.close()
     first, second = read_all(pipe[0]).splitlines()
     assert (len(first), second) == (LINE_BYTES_MAX - 1, b"next")
+
+
+WRITE_MANY = """
+import sys
+from rs3gwd.observe.log_writer import LogWriter
+letter, output, lock = sys.argv[1].encode(), int(sys.argv[2]), int(sys.argv[3])
+writer = LogWriter(output, linger_seconds=0, lock=lock)
+writer.start()
+for length in [7, 5000, 12000, 60000] * 20:
+    writer.write(letter * length + b"\\n")
+writer.close()
+"""
+
+
+def test_lines_of_several_processes_never_mix(pipe: tuple[int, int]) -> None:
+    """Lines longer than a pipe keeps together come out whole when the processes share a lock."""
+    lock = os.memfd_create("lock")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE_MANY, letter, str(pipe[1]), str(lock)],
+            pass_fds=(pipe[1], lock),
+        )
+        for letter in "abc"
+    ]
+    received = bytearray()
+    while received.count(b"\n") < 3 * 80:
+        received += os.read(pipe[0], 4096)
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    os.close(lock)
+    lines = received.splitlines()
+    assert {(len(set(line)), len(line)) for line in lines} == {
+        (1, length) for length in (7, 5000, 12000, 60000)
+    }
+    assert len(lines) == 240

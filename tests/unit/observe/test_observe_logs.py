@@ -127,3 +127,12 @@ def test_the_seconds_of_a_timestamp_are_not_stale() -> None:
         "2015-08-30T12:36:01.000Z",
         "1970-01-01T00:00:00.000Z",
     ]
+
+
+def test_a_worker_names_itself_in_every_line(lines: Lines) -> None:
+    """The number of the process is a field of its own."""
+    configure_logging(
+        lines, Redactor(), level="info", is_json=True, now_ms=lambda: NOW_MS, worker=4
+    )
+    structlog.get_logger().info("ready")
+    assert json.loads(lines.lines[0])["worker"] == 4

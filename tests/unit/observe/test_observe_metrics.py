@@ -3,13 +3,8 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rs3gwd.observe.metrics import (
-    ERRORS_MAX,
-    OPERATIONS_MAX,
-    Histogram,
-    MetricKind,
-    Metrics,
-)
+from rs3gwd.observe.families import MetricKind
+from rs3gwd.observe.metrics import ERRORS_MAX, OPERATIONS_MAX, Histogram, Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -44,8 +39,11 @@ def test_buckets_are_cumulative_and_their_bounds_inclusive() -> None:
     histogram = Histogram((1, 10))
     for value in (0.5, 1, 1.5, 10, 11):
         histogram.observe(value)
-    assert histogram.cumulative() == [("1", 2), ("10", 4), ("+Inf", 5)]
-    assert histogram.sum == 24
+    metrics = Metrics()
+    metrics.add_source("rs3gw_sizes", "Sizes", MetricKind.HISTOGRAM, lambda: histogram)
+    found = samples(metrics)
+    assert [found["rs3gw_sizes_bucket", end] for end in ("1", "10", "+Inf")] == [2, 4, 5]
+    assert (found["rs3gw_sizes_sum",], found["rs3gw_sizes_count",]) == (24, 5)
 
 
 def test_sources_are_read_at_each_scrape() -> None:
