@@ -113,10 +113,13 @@ class Retention(Struct, array_like=True, frozen=True):
 
 
 class ObjectLock(Struct, array_like=True, frozen=True):
-    """What protects a version: a time, a hold without end, or both."""
+    """What protects a version: a time, a hold without end, or both.
+
+    `legal_hold` is None where nobody ever set or lifted one.
+    """
 
     retention: Retention | None = None
-    legal_hold: bool = False
+    legal_hold: bool | None = None
 
 
 class DefaultRetention(Struct, array_like=True, frozen=True):

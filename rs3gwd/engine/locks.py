@@ -69,7 +69,7 @@ def locked_attributes(bucket: BucketRecord, attributes: Attributes, now_ms: int)
     default = bucket.default_retention
     if default is None or (lock is not None and lock.retention is not None):
         return attributes
-    legal_hold = lock is not None and lock.legal_hold
+    legal_hold = None if lock is None else lock.legal_hold
     given = ObjectLock(default_until(default, now_ms), legal_hold=legal_hold)
     return msgspec.structs.replace(attributes, lock=given)
 

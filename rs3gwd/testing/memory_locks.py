@@ -54,7 +54,7 @@ def with_bucket_retention(bucket: BucketRecord, attributes: Attributes, now_ms: 
         return attributes
     period = timedelta(days=(default.days or 0) + 365 * (default.years or 0))
     retention = Retention(default.mode, now_ms + int(period.total_seconds()) * 1000)
-    held = lock is not None and lock.legal_hold
+    held = None if lock is None else lock.legal_hold
     return msgspec.structs.replace(attributes, lock=ObjectLock(retention, held))
 
 

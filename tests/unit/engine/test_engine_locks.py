@@ -152,7 +152,7 @@ def test_a_legal_hold_outlives_every_retention_and_every_bypass(scene: Scene) ->
     )
     changed = scene.apply(lift).result
     assert isinstance(changed, VersionRecord)
-    assert changed.attributes.lock is None
+    assert changed.attributes.lock == ObjectLock(legal_hold=False)
     delete(scene, version, now_ms=scene.now_ms)
 
 
