@@ -110,8 +110,8 @@ class EngineStatistics(Struct, frozen=True):
     disk_failed: str | None
 
 
-class _Parts:
-    """Everything that `Engine.open` joins, built in a thread."""
+class EngineParts:
+    """Everything that `Engine.open` joins, built in a thread; `core_service` uses some of it."""
 
     def __init__(
         self,
@@ -125,9 +125,11 @@ class _Parts:
         observer: Observer,
     ) -> None:
         self.disk = disk
+        self.observer = observer
         self.threads = threads
         self.settings = settings
-        self.health = DiskHealth(observer)
+        self.shared = SharedState.create()
+        self.health = DiskHealth(observer, on_failure=lambda _: self.shared.set_failed())
         self.space = SpaceGuard(
             disk,
             clock,
@@ -137,7 +139,6 @@ class _Parts:
             ballast_bytes=settings.ballast_bytes,
         )
         with ExitStack() as undo:
-            self.shared = SharedState.create()
             undo.callback(self.shared.close)
             self.lock = _take_lock(disk)
             undo.callback(disk.close, self.lock)
@@ -192,7 +193,12 @@ class _Parts:
         )
         self.view = View(self.environment, self.shared)
         self.pipeline = Pipeline(self.committer, self.view, threads, self.health)
-        self.access = SegmentAccess(store, threads, descriptors_max=settings.descriptors_max)
+        self.access = SegmentAccess(
+            store.disk,
+            threads,
+            descriptors_max=settings.descriptors_max,
+            exists=store.segments.__contains__,
+        )
         self.bodies = Bodies(
             self.environment, self.view, store.disk, self.access, self.workers, threads, observer
         )
@@ -240,8 +246,8 @@ class _Parts:
 class Engine:
     """An open store. Made by `open`; `run` must be active for anything but `environment` reads."""
 
-    def __init__(self, parts: _Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: EngineParts) -> None:
+        self.parts = parts
         self._view = parts.view
         self.environment = parts.environment
         self.memory = parts.memory
@@ -266,7 +272,7 @@ class Engine:
         DataCorrupt, FormatError. `close` it at the end.
         """
         build = partial(
-            _Parts,
+            EngineParts,
             path,
             disk=disk,
             clock=clock,
@@ -279,7 +285,7 @@ class Engine:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the engine's tasks until cancelled. What is queued then is refused, unchanged."""
-        parts = self._parts
+        parts = self.parts
         async with trio.open_nursery() as nursery:
             await nursery.start(parts.workers.run)
             await nursery.start(parts.pipeline.run)
@@ -289,12 +295,12 @@ class Engine:
 
     def stage(self, *, size_hint: int | None, durability: Durability) -> BodyStage:
         """A place for one body, an async context manager; see `rs3gwd.base.ports.Stage`."""
-        return BodyStage(self._parts.stage_parts, size_hint=size_hint, durability=durability)
+        return BodyStage(self.parts.stage_parts, size_hint=size_hint, durability=durability)
 
     async def submit(self, command: AnyCommand, staged: StagedBlob | None = None) -> CommandResult:
         """Commits a command and the body it names; see `rs3gwd.base.ports.ObjectStore.submit`."""
         assert staged is None or isinstance(staged, StagedBody)
-        result: CommandResult = await self._parts.pipeline.submit(command, staged)
+        result: CommandResult = await self.parts.pipeline.submit(command, staged)
         return result
 
     def open_body(self, version: VersionRecord, start: int, end: int) -> OpenBody:
@@ -302,14 +308,14 @@ class Engine:
 
         Raises (on entry) VersionGone, DataCorrupt.
         """
-        return self._parts.bodies.open(version, start, end)
+        return self.parts.bodies.open(version, start, end)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """A small body that is in the page cache, verified; None where `open_body` must be used.
 
         Raises VersionGone, DataCorrupt.
         """
-        return self._parts.bodies.read_small(version)
+        return self.parts.bodies.read_small(version)
 
     def look_up(
         self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
@@ -326,29 +332,29 @@ class Engine:
         except BaseException as error:
             self._view.drop()
             if isinstance(error, DataCorrupt | FormatError):
-                self._parts.bodies.report(str(error))
+                self.parts.bodies.report(str(error))
             raise
 
     async def tick(self) -> None:
         """One round of housekeeping now; for tests and tools."""
-        await self._parts.housekeeper.tick()
+        await self.parts.housekeeper.tick()
 
     async def forget_uploads(self) -> int:
         """Drops uploads past their retention now; gives their number."""
-        return await self._parts.housekeeper.forget_uploads()
+        return await self.parts.housekeeper.forget_uploads()
 
     async def compact(self, *, dead_ratio: float | None = None) -> int:
         """Compacts every segment that is worth it now; gives their number."""
-        return await self._parts.compactor.compact_all(dead_ratio=dead_ratio)
+        return await self.parts.compactor.compact_all(dead_ratio=dead_ratio)
 
     @property
     def disk_failure(self) -> str | None:
         """Why the disk takes no more writes, or None while it does."""
-        return self._parts.health.failure
+        return self.parts.health.failure
 
     def statistics(self) -> EngineStatistics:
         """The figures of this moment."""
-        parts = self._parts
+        parts = self.parts
         segments = [segment.record for segment in list(parts.store.segments.values())]
         committed = parts.committer.statistics
         return EngineStatistics(
@@ -378,7 +384,7 @@ class Engine:
         """Closes everything, after `run` has ended. Raises DiskFailed, DiskFull."""
         with trio.CancelScope(shield=True):  # bounded: no request is left, only a few closes
             self._view.drop()
-            await self._parts.threads.run(self._close)
+            await self.parts.threads.run(self._close)
 
     async def __aenter__(self) -> Engine:
         return self
@@ -392,7 +398,7 @@ class Engine:
         await self.close()
 
     def _close(self) -> None:
-        parts = self._parts
+        parts = self.parts
         parts.access.close()
         try:
             if parts.health.failure is None:

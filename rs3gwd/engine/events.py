@@ -34,6 +34,8 @@ class EventKind(StrEnum):
     """The live bytes of a segment were moved and the segment dropped."""
     PLACEMENT_MISSING = "placement_missing"
     """A blob was freed that has no place on this node."""
+    WORKER_REFUSED = "worker_refused"
+    """A worker process sent what no worker may send, and was cut off."""
 
 
 class EngineEvent(Struct, frozen=True):

@@ -15,7 +15,7 @@ needs fresh pages since LMDB copies on write, finds room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rs3gwd.base.errors import DiskFailed, DiskFull
@@ -36,26 +36,42 @@ a lone writer the thread hop of reading it."""
 
 
 class DiskHealth:
-    """The latch. Shared by everything that writes; safe to use from any thread."""
+    """The latch. Shared by everything that writes; safe to use from any thread.
 
-    def __init__(self, observer: Observer) -> None:
+    `on_failure` is called once with the reason, from any thread: it tells the other processes.
+    `failed_elsewhere` says whether one of them has told this one.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        on_failure: Callable[[str], None] = lambda _: None,
+        failed_elsewhere: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._observer = observer
+        self._on_failure = on_failure
+        self._failed_elsewhere = failed_elsewhere
         self._failure: str | None = None
 
     @property
     def failure(self) -> str | None:
         """What failed, or None while the disk may be written."""
+        if self._failure is None and self._failed_elsewhere():
+            return "a write or sync failed in another process of this node"
         return self._failure
 
     def check(self) -> None:
         """Raises DiskFailed once the disk is latched."""
-        if self._failure is not None:
-            raise DiskFailed(self._failure)
+        failure = self.failure
+        if failure is not None:
+            raise DiskFailed(failure)
 
     def latch(self, reason: str) -> None:
         """Takes the disk out of use for writes; the first reason is kept."""
         if self._failure is None:
             self._failure = reason
+            self._on_failure(reason)
             self._observer.on_event(EngineEvent(EventKind.DISK_FAILED, reason))
 
     @contextmanager

@@ -5,8 +5,9 @@ may a dropped segment's file go.
 
 Descriptors are kept in a bounded cache, least recently used out first, never while in use. A
 reader pins the segments it will read; compaction drops a segment by moving its live bytes and
-committing that, then calls `retire`; the file goes when the last pin does. A reader that looked its
-blobs up before that commit and pins after `retire` is refused by `pin` and looks them up again.
+committing that, then calls `retire`; the file goes when the last pin does, in this process and in
+the workers (`remote_readers`). A reader that looked its blobs up before that commit and pins after
+`retire` is refused by `pin` and looks them up again.
 
 Everything here belongs to the event loop: between a look-up and a pin without an await nothing
 else can happen.
@@ -15,12 +16,13 @@ else can happen.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from rs3gwd.base.errors import DataCorrupt
-from rs3gwd.base.ports import Threads
-from rs3gwd.engine.segments import SegmentStore, segment_path
+from rs3gwd.base.ports import Disk, Threads
+from rs3gwd.engine.remote_readers import RemoteReaders
+from rs3gwd.engine.segments import segment_path
 
 
 class OpenSegment:
@@ -34,11 +36,20 @@ class OpenSegment:
 
 
 class SegmentAccess:
-    """Descriptors and pins of the segments of one store."""
+    """Descriptors and pins of the segments of one store; `exists` says which it has."""
 
-    def __init__(self, store: SegmentStore, threads: Threads, *, descriptors_max: int) -> None:
-        self._store = store
+    def __init__(
+        self,
+        disk: Disk,
+        threads: Threads,
+        *,
+        descriptors_max: int,
+        exists: Callable[[int], bool],
+    ) -> None:
+        self.remote = RemoteReaders()
+        self._disk = disk
         self._threads = threads
+        self._exists = exists
         self._descriptors_max = descriptors_max
         self._open: OrderedDict[int, OpenSegment] = OrderedDict()
         self._pins: dict[int, int] = {}
@@ -48,7 +59,7 @@ class SegmentAccess:
         """Keeps the files of some segments, or does nothing and says False if one is going."""
         wanted = list(segment_ids)
         for segment_id in wanted:
-            if segment_id in self._retired or segment_id not in self._store.segments:
+            if segment_id in self._retired or not self._exists(segment_id):
                 return False
         for segment_id in wanted:
             self._pins[segment_id] = self._pins.get(segment_id, 0) + 1
@@ -66,10 +77,15 @@ class SegmentAccess:
     def retire(self, segment_id: int) -> None:
         """A segment was dropped: nobody may begin to read it."""
         self._retired.add(segment_id)
+        self.remote.retire(segment_id)
 
     def removable(self) -> list[int]:
         """Retired segments that nobody reads; their cached descriptors are closed."""
-        free = [segment_id for segment_id in self._retired if segment_id not in self._pins]
+        free = [
+            segment_id
+            for segment_id in self._retired
+            if segment_id not in self._pins and not self.remote.is_read(segment_id)
+        ]
         for segment_id in free:
             entry = self._open.get(segment_id)
             if entry is not None and not entry.users:
@@ -79,6 +95,7 @@ class SegmentAccess:
     def forget(self, segment_id: int) -> None:
         """A retired segment's file and row are gone."""
         self._retired.discard(segment_id)
+        self.remote.forget(segment_id)
 
     def peek(self, segment_id: int) -> int | None:
         """The descriptor if it is open already, for a read that ends before the next await."""
@@ -110,12 +127,12 @@ class SegmentAccess:
     async def _open_anew(self, segment_id: int) -> OpenSegment:
         path = segment_path(segment_id)
         try:
-            descriptor = await self._threads.run(partial(self._store.disk.open, path))
+            descriptor = await self._threads.run(partial(self._disk.open, path))
         except FileNotFoundError as error:
             raise DataCorrupt(f"{path} is missing") from error
         entry = self._open.get(segment_id)
         if entry is not None:  # another reader was faster
-            self._store.disk.close(descriptor)
+            self._disk.close(descriptor)
             return entry
         entry = self._open[segment_id] = OpenSegment(descriptor)
         entry.users += 1
@@ -133,4 +150,4 @@ class SegmentAccess:
                     return
 
     def _close(self, segment_id: int) -> None:
-        self._store.disk.close(self._open.pop(segment_id).descriptor)
+        self._disk.close(self._open.pop(segment_id).descriptor)

@@ -166,7 +166,7 @@ async def test_a_blob_deleted_while_it_is_copied_leaves_a_dead_copy(tmp_path: Pa
     async with world.running() as engine:
         await _fill(world, 12, 100_000)
         await world.delete(b"k0")
-        compactor = engine._parts.compactor
+        compactor = engine.parts.compactor
         segment = next(iter(compactor._candidates(0.01)))
         live = await trio.to_thread.run_sync(compactor._find_live, segment)
         await world.delete(b"k1")

@@ -181,7 +181,7 @@ async def test_descriptors_are_bounded(tmp_path: Path) -> None:
             await world.put(b"k%d" % number, body(900_000, number))
         for number in range(10):
             assert await world.get(b"k%d" % number) == body(900_000, number)
-        assert len(world.engine._parts.access._open) <= 2
+        assert len(world.engine.parts.access._open) <= 2
     assert world.memory.open_count == 0
 
 
