@@ -46,9 +46,13 @@ class Channel:
         Raises Overloaded when BACKLOG_BYTES_MAX wait, and FormatError when the message is longer
         than a frame; it is not sent then.
         """
-        data = memoryview(encode_message(message))
+        self.send_frame(encode_message(message))
+
+    def send_frame(self, frame: bytes | bytearray) -> None:
+        """As `send`, of a message that has its length before it already."""
         if self._is_closed:
             return
+        data = memoryview(frame)
         if not self._backlog:
             data = data[self._try(data) :]
             if not data:
