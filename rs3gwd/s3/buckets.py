@@ -21,6 +21,7 @@ from rs3gwd.s3.body import read_body
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.continuation import TokenKind, make_token, read_token
 from rs3gwd.s3.dates import iso_time
+from rs3gwd.s3.lock_headers import wants_object_lock
 from rs3gwd.s3.names import check_new_bucket_name
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, shows_versions
 from rs3gwd.s3.owners import Owners
@@ -95,6 +96,7 @@ async def create_bucket(call: Call) -> Response:
             region=call.services.region,
             durability=durability or call.services.durability_default,
             tags=tags or None,
+            object_lock=wants_object_lock(headers),
         )
     )
     assert isinstance(record, BucketRecord)
@@ -187,11 +189,6 @@ def _check_headers(headers: dict[str, str]) -> None:
         raise argument_error("x-amz-object-ownership", ownership)
     if any(name in headers for name in _GRANT_HEADERS):
         raise ApiError("NotImplemented", "Access control lists are not implemented")
-    lock = headers.get("x-amz-bucket-object-lock-enabled", "false").lower()
-    if lock == "true":
-        raise ApiError("NotImplemented", "Object Lock is not implemented")
-    if lock != "false":
-        raise argument_error("x-amz-bucket-object-lock-enabled", lock)
 
 
 def _durability(value: str | None) -> Durability | None:

@@ -39,6 +39,7 @@ from rs3gwd.s3.headers import (
     refuse_unimplemented,
     storage_class_from,
 )
+from rs3gwd.s3.lock_headers import lock_from
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
 from rs3gwd.s3.objects import LOOKUPS_MAX, submit_version
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
@@ -139,14 +140,16 @@ def _respond(call: Call, source: Source, version: VersionRecord) -> Response:
 def _attributes(call: Call, plan: CopyPlan, origin: Attributes) -> Attributes:
     headers = call.request.headers
     owner_id = bucket_of(call).owner_id
+    now_ms = call.services.clock.now_ms()
     if plan.metadata is Directive.REPLACE:
-        given = attributes_from(headers, owner_id)
+        given = attributes_from(headers, owner_id, now_ms=now_ms)
         tags = given.tags if plan.tagging is Directive.REPLACE else origin.tags
         return structs.replace(given, tags=tags)
     # Only what the request may set beside a copied set is read from it.
     given = attributes_from(
         {name: headers[name] for name in ("x-amz-tagging", WEBSITE_REDIRECT) if name in headers},
         owner_id,
+        now_ms=now_ms,
     )
     system = {name: value for name, value in origin.headers.items() if name != WEBSITE_REDIRECT}
     return Attributes(
@@ -155,6 +158,8 @@ def _attributes(call: Call, plan: CopyPlan, origin: Attributes) -> Attributes:
         metadata=origin.metadata,
         tags=given.tags if plan.tagging is Directive.REPLACE else origin.tags,
         storage_class=storage_class_from(headers),
+        # A lock belongs to one version and is never copied.
+        lock=lock_from(headers, now_ms=now_ms),
     )
 
 

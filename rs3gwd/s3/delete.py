@@ -23,10 +23,12 @@ from rs3gwd.s3.errors import error_code, error_message
 from rs3gwd.s3.object_arguments import (
     bucket_of,
     durability_header,
+    has_digest,
     is_version_id,
     requested_version,
     shows_versions,
 )
+from rs3gwd.s3.object_lock import bypasses_governance
 from rs3gwd.s3.together import run_together
 from rs3gwd.s3.xml_read import Element, malformed, parse_xml
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, optional_element
@@ -52,6 +54,7 @@ async def delete_object(call: Call) -> Response:
         call.key,
         version_id=requested_version(call.query),
         conditions=delete_conditions(call.request.headers),
+        bypass=bypasses_governance(call),
     )
     headers = [durability_header(bucket.durability)]
     if result.delete_marker:
@@ -70,9 +73,10 @@ async def delete_objects(call: Call) -> Response:
     body = await read_body(call, DELETE_DOCUMENT_BYTES_MAX)
     deletions, is_quiet = parse_delete(body)
     answers: list[str] = [""] * len(deletions)
+    bypass = bypasses_governance(call)
     await run_together(
         [
-            partial(_delete_one, call, deletion, answers, index, is_quiet=is_quiet)
+            partial(_delete_one, call, deletion, answers, index, is_quiet=is_quiet, bypass=bypass)
             for index, deletion in enumerate(deletions)
         ]
     )
@@ -121,7 +125,13 @@ def _parse_object(found: Element) -> Deletion:
 
 
 async def _delete_one(
-    call: Call, deletion: Deletion, answers: list[str], index: int, *, is_quiet: bool
+    call: Call,
+    deletion: Deletion,
+    answers: list[str],
+    index: int,
+    *,
+    is_quiet: bool,
+    bypass: bool,
 ) -> None:
     """Does one deletion and writes its part of the answer; an error is part of the answer."""
     try:
@@ -132,6 +142,7 @@ async def _delete_one(
             deletion.key_text.encode(),
             version_id=deletion.version_id,
             conditions=deletion.conditions,
+            bypass=bypass,
         )
     except Rs3gwError as error:
         answers[index] = _error_xml(deletion, error)
@@ -140,7 +151,7 @@ async def _delete_one(
 
 
 async def _submit(
-    call: Call, key: bytes, *, version_id: str | None, conditions: Conditions
+    call: Call, key: bytes, *, version_id: str | None, conditions: Conditions, bypass: bool
 ) -> DeleteResult:
     services = call.services
     command = DeleteObject(
@@ -151,6 +162,7 @@ async def _submit(
         nonce=services.random.token_bytes(16),
         owner_id=bucket_of(call).owner_id,
         conditions=conditions,
+        bypass_governance=bypass,
     )
     result = await services.store.submit(command)
     assert isinstance(result, DeleteResult)
@@ -180,11 +192,7 @@ def _error_xml(deletion: Deletion, error: Rs3gwError) -> str:
 
 def _require_digest(call: Call) -> None:
     """A list of deletions that was altered on its way would delete the wrong keys."""
-    headers = call.request.headers
-    has_checksum = any(
-        name.startswith("x-amz-checksum-") for name in (*headers, *call.payload.trailer_names)
-    )
-    if "content-md5" not in headers and not has_checksum:
+    if not has_digest(call):
         raise ApiError(
             "InvalidRequest",
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",

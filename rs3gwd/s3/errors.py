@@ -167,6 +167,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "NoSuchBucketPolicy": "The bucket policy does not exist",
             "NoSuchCORSConfiguration": "The CORS configuration does not exist",
             "NoSuchKey": "The specified key does not exist.",
+            "NoSuchObjectLockConfiguration": "The specified object does not have a ObjectLock"
+            " configuration",
             "NoSuchLifecycleConfiguration": "The lifecycle configuration does not exist",
             "NoSuchTagSet": "The TagSet does not exist",
             "NoSuchTagSetError": "There is no tag set associated with the bucket.",

@@ -7,8 +7,8 @@ those that are not US-ASCII by RFC 2047 before returning; its documentation show
 bytes are taken for latin-1, and so they are here. A decoded value with control characters is
 returned encoded too, so that no value can end a header line.
 
-What is accepted is done: a header that asks for encryption, locks, grants or appends is refused,
-never ignored. The bucket owner owns every object (AWS's Object Ownership default), so the only
+What is accepted is done: a header that asks for encryption, grants or appends is refused, never
+ignored. The bucket owner owns every object (AWS's Object Ownership default), so the only
 ACLs there are say what holds anyway.
 
 Sources: "Working with object metadata" in the Amazon S3 User Guide; PutObject, CopyObject and
@@ -26,6 +26,7 @@ from rs3gwd.base.limits import OBJECT_TAGS_MAX, USER_METADATA_BYTES_MAX
 from rs3gwd.base.records import Attributes, VersionRecord
 from rs3gwd.s3.dates import http_date
 from rs3gwd.s3.etags import quote
+from rs3gwd.s3.lock_headers import lock_from, lock_headers
 from rs3gwd.s3.tag_set import Tags, check_tags
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
@@ -85,7 +86,6 @@ _CANNED_ACLS = _CANNED_ACLS_THAT_HOLD | {
 _UNIMPLEMENTED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock-",
     "x-amz-write-offset-bytes",
     "x-amz-object-annotation-directive",
 )
@@ -94,7 +94,7 @@ _UNIMPLEMENTED_PREFIXES = (
 def refuse_unimplemented(headers: Mapping[str, str]) -> None:
     """Raises ApiError for a header that asks for what is not here.
 
-    NotImplemented for encryption, object lock and appends; AccessControlListNotSupported for
+    NotImplemented for encryption and appends; AccessControlListNotSupported for
     grants and for an ACL that would give anyone but the owner access; InvalidArgument for an ACL
     that does not exist.
     """
@@ -124,8 +124,10 @@ def refuse_customer_key(headers: Mapping[str, str]) -> None:
         )
 
 
-def attributes_from(headers: Mapping[str, str], owner_id: str) -> Attributes:
+def attributes_from(headers: Mapping[str, str], owner_id: str, *, now_ms: int) -> Attributes:
     """What the headers of PutObject, CreateMultipartUpload or a replacing CopyObject say.
+
+    `now_ms` is the time that a retention must lie behind.
 
     Raises ApiError: InvalidStorageClass, MetadataTooLarge, InvalidTag, BadRequest (too many tags),
     InvalidArgument.
@@ -151,6 +153,7 @@ def attributes_from(headers: Mapping[str, str], owner_id: str) -> Attributes:
         metadata=metadata,
         tags=tags_from(headers),
         storage_class=storage_class_from(headers),
+        lock=lock_from(headers, now_ms=now_ms),
     )
 
 
@@ -208,6 +211,8 @@ def object_headers(version: VersionRecord, *, show_version: bool) -> list[tuple[
         headers.append(("x-amz-tagging-count", str(len(attributes.tags))))
     if attributes.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", attributes.storage_class))
+    if attributes.lock is not None:
+        headers += lock_headers(attributes.lock)
     if show_version:
         headers.append(("x-amz-version-id", version.version_id))
     return headers

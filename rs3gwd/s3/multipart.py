@@ -57,13 +57,14 @@ async def create_multipart_upload(call: Call) -> Response:
     refuse_unimplemented(headers)
     algorithm = algorithm_in(headers, "x-amz-checksum-algorithm")
     kind = upload_checksum_type(algorithm, checksum_type_in(headers))
+    now_ms = call.services.clock.now_ms()
     upload = await call.services.store.submit(
         CreateUpload(
             bucket=call.bucket,
             key=call.key,
-            now_ms=call.services.clock.now_ms(),
+            now_ms=now_ms,
             nonce=call.services.random.token_bytes(16),
-            attributes=attributes_from(headers, bucket.owner_id),
+            attributes=attributes_from(headers, bucket.owner_id, now_ms=now_ms),
             checksum_algorithm=algorithm,
             checksum_type=kind,
         )

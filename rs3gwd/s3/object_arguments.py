@@ -42,6 +42,14 @@ def durability_header(durability: Durability) -> tuple[str, str]:
     return ("x-rs3gw-durability", durability.value)
 
 
+def has_digest(call: Call) -> bool:
+    """Whether the body comes with an MD5 or a checksum, in a header or announced as a trailer."""
+    headers = call.request.headers
+    return "content-md5" in headers or any(
+        name.startswith("x-amz-checksum-") for name in (*headers, *call.payload.trailer_names)
+    )
+
+
 def requested_version(query: Mapping[str, str]) -> str | None:
     """The versionId of a query, None for the current version. Raises ApiError InvalidArgument."""
     version_id = query.get("versionId")

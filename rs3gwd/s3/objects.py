@@ -36,6 +36,7 @@ from rs3gwd.s3.headers import (
 from rs3gwd.s3.object_arguments import (
     bucket_of,
     durability_header,
+    has_digest,
     requested_version,
     shows_versions,
     written_version_headers,
@@ -89,7 +90,9 @@ async def put_object(call: Call) -> Response:
     headers = call.request.headers
     bucket = bucket_of(call)
     refuse_unimplemented(headers)
-    attributes = attributes_from(headers, bucket.owner_id)
+    attributes = attributes_from(headers, bucket.owner_id, now_ms=call.services.clock.now_ms())
+    if attributes.lock is not None:
+        _require_digest(call)
     conditions = write_conditions(headers)
     plan = plan_body(call)
     await _refuse_early(call, conditions)
@@ -119,6 +122,16 @@ async def put_object(call: Call) -> Response:
             *written_version_headers(version.version_id),
         ],
     )
+
+
+def _require_digest(call: Call) -> None:
+    """What cannot be deleted for years must be what was sent (PutObject in the API Reference)."""
+    if not has_digest(call):
+        raise ApiError(
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with "
+            "Object Lock parameters",
+        )
 
 
 async def _refuse_early(call: Call, conditions: Conditions) -> None:

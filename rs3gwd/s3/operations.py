@@ -51,6 +51,14 @@ from rs3gwd.s3.multipart import (
     upload_part,
     upload_part_copy,
 )
+from rs3gwd.s3.object_lock import (
+    get_object_legal_hold,
+    get_object_lock_configuration,
+    get_object_retention,
+    put_object_legal_hold,
+    put_object_lock_configuration,
+    put_object_retention,
+)
 from rs3gwd.s3.object_tagging import (
     delete_object_tagging,
     get_object_tagging,
@@ -124,7 +132,7 @@ def _row(
     )
 
 
-_NO_OBJECT_EXTRAS = "no server-side encryption, Object Lock, access control lists or appends"
+_NO_OBJECT_EXTRAS = "no server-side encryption, access control lists or appends"
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -144,7 +152,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket",
         "s3:CreateBucket",
         create_bucket,
-        partial="no access control lists, Object Lock, directory buckets; BucketOwnerEnforced only",
+        partial="no access control lists, directory buckets; BucketOwnerEnforced only",
     ),
     _row("DeleteBucket", "DELETE /Bucket", "s3:DeleteBucket", delete_bucket),
     _row("HeadBucket", "HEAD /Bucket", "s3:ListBucket", head_bucket),
@@ -378,11 +386,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "GetObjectLockConfiguration",
         "GET /Bucket?object-lock",
         "s3:GetBucketObjectLockConfiguration",
+        get_object_lock_configuration,
     ),
     _row(
         "PutObjectLockConfiguration",
         "PUT /Bucket?object-lock",
         "s3:PutBucketObjectLockConfiguration",
+        put_object_lock_configuration,
     ),
     _row("GetPublicAccessBlock", "GET /Bucket?publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
     _row("PutPublicAccessBlock", "PUT /Bucket?publicAccessBlock", "s3:PutBucketPublicAccessBlock"),
@@ -488,10 +498,30 @@ OPERATIONS: tuple[Operation, ...] = (
         version_action="s3:DeleteObjectVersionAnnotation",
     ),
     _row("UpdateObjectEncryption", "PUT /Bucket/Key?encryption", "s3:UpdateObjectEncryption"),
-    _row("GetObjectLegalHold", "GET /Bucket/Key?legal-hold", "s3:GetObjectLegalHold"),
-    _row("PutObjectLegalHold", "PUT /Bucket/Key?legal-hold", "s3:PutObjectLegalHold"),
-    _row("GetObjectRetention", "GET /Bucket/Key?retention", "s3:GetObjectRetention"),
-    _row("PutObjectRetention", "PUT /Bucket/Key?retention", "s3:PutObjectRetention"),
+    _row(
+        "GetObjectLegalHold",
+        "GET /Bucket/Key?legal-hold",
+        "s3:GetObjectLegalHold",
+        get_object_legal_hold,
+    ),
+    _row(
+        "PutObjectLegalHold",
+        "PUT /Bucket/Key?legal-hold",
+        "s3:PutObjectLegalHold",
+        put_object_legal_hold,
+    ),
+    _row(
+        "GetObjectRetention",
+        "GET /Bucket/Key?retention",
+        "s3:GetObjectRetention",
+        get_object_retention,
+    ),
+    _row(
+        "PutObjectRetention",
+        "PUT /Bucket/Key?retention",
+        "s3:PutObjectRetention",
+        put_object_retention,
+    ),
     _row("GetObjectTorrent", "GET /Bucket/Key?torrent", "s3:GetObjectTorrent"),
     _row("RestoreObject", "POST /Bucket/Key?restore", "s3:RestoreObject"),
     _row("SelectObjectContent", "POST /Bucket/Key?select", "s3:GetObject"),

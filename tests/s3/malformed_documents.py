@@ -11,7 +11,7 @@ _HEADERS = [
     ("x-amz-grant-write", 'id="1"', 501, "NotImplemented"),
     ("x-amz-object-ownership", "ObjectWriter", 501, "NotImplemented"),
     ("x-amz-object-ownership", "Me", 400, "InvalidArgument"),
-    ("x-amz-bucket-object-lock-enabled", "true", 501, "NotImplemented"),
+    ("x-amz-bucket-object-lock-enabled", "maybe", 400, "InvalidArgument"),
     ("x-rs3gw-durability", "lax", 400, "InvalidArgument"),
 ]
 NEW_BUCKETS += [

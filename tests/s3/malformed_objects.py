@@ -50,7 +50,7 @@ BODIES = [
         "NotImplemented",
         {"x-amz-server-side-encryption-customer-algorithm": "AES256"},
     ),
-    _put("object lock", 501, "NotImplemented", {"x-amz-object-lock-mode": "GOVERNANCE"}),
+    _put("object lock", 400, "InvalidArgument", {"x-amz-object-lock-mode": "GOVERNANCE"}),
     _put("metadata of 2,049 bytes", 400, "MetadataTooLarge", {"x-amz-meta-a": "v" * 2048}),
     _put("11 tags", 400, "BadRequest", {"x-amz-tagging": "&".join(f"k{n}=v" for n in range(11))}),
     _put("tag without a key in a header", 400, "InvalidTag", {"x-amz-tagging": "=v"}),

@@ -98,7 +98,7 @@ async def test_a_bucket_lives_in_the_region_of_the_endpoint(
         ({"x-amz-object-ownership": "ObjectWriter"}, "NotImplemented"),
         ({"x-amz-object-ownership": "Nobody"}, "InvalidArgument"),
         ({"x-amz-bucket-object-lock-enabled": "false"}, ""),
-        ({"x-amz-bucket-object-lock-enabled": "True"}, "NotImplemented"),
+        ({"x-amz-bucket-object-lock-enabled": "True"}, ""),
         ({"x-amz-bucket-object-lock-enabled": "maybe"}, "InvalidArgument"),
         ({"x-rs3gw-durability": "eternal"}, "InvalidArgument"),
     ],
