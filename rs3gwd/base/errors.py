@@ -14,6 +14,7 @@
     |   |-- DiskFailed             a sync failed once; this disk takes no more writes (permanent)
     |   `-- DataCorrupt            stored bytes do not match their checksum (permanent)
     |-- Overloaded                 a bound was reached; come back later (retryable)
+    |-- CoreGone                   the committing process died; the outcome is unknown (retryable)
     |-- FormatError                stored bytes have a version or shape we do not know (permanent)
     `-- ApiError                   an S3 error code chosen at run time (iam, s3)
 
@@ -245,6 +246,13 @@ class Overloaded(Rs3gwError):
     code = "SlowDown"
     retryable = True
     fault = Fault.CALLER
+
+
+class CoreGone(Rs3gwError):
+    """The process that commits is gone: whether it did what it was handed is not known."""
+
+    code = "ServiceUnavailable"
+    retryable = True
 
 
 class FormatError(Rs3gwError):

@@ -94,10 +94,15 @@ class Channel:
                 else:
                     self._backlog[0] = data[sent:]
 
+    def abort(self) -> None:
+        """Both ends read the end of the stream."""
+        self._raw.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Closes this end; the other one reads the end of the stream."""
         self._is_closed = True
-        self._drop_backlog()
+        self._backlog.clear()
+        self._backlog_bytes = 0
         self._socket.close()
 
     def _try(self, data: memoryview) -> int:
@@ -108,7 +113,3 @@ class Channel:
             return 0
         except ConnectionError:
             return len(data)
-
-    def _drop_backlog(self) -> None:
-        self._backlog.clear()
-        self._backlog_bytes = 0

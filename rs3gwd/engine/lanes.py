@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.base.ports import Buffer, Threads
@@ -29,6 +30,28 @@ ROOM_BYTES_MIN = 1 << 20
 an extent of their own. With segments of 256 MiB at most 0.4% stays unused."""
 
 _PADDING = bytes(ALIGNMENT)
+
+
+def room_min(segment_bytes: int) -> int:
+    """The least room with which a lane is still used, where segments have `segment_bytes`."""
+    return min(ROOM_BYTES_MIN, segment_bytes // 16)
+
+
+class Lanes(Protocol):
+    """Where a large body gets its lanes: the core's `LanePool`, or a worker's `RemoteLanes`."""
+
+    @property
+    def busy(self) -> int: ...
+
+    def room_min(self) -> int: ...
+
+    async def take(self, *, room_bytes: int = 0) -> Segment: ...
+
+    async def take_next(self, *, room_bytes: int = 0) -> Segment: ...
+
+    def leave(self) -> None: ...
+
+    def file(self, segment: Segment) -> None: ...
 
 
 class LanePool:
@@ -54,7 +77,7 @@ class LanePool:
 
     def room_min(self) -> int:
         """The least room with which a lane is still used."""
-        return min(ROOM_BYTES_MIN, self._store.segment_bytes // 16)
+        return room_min(self._store.segment_bytes)
 
     async def take(self, *, room_bytes: int = 0) -> Segment:
         """Checks a lane out, the fullest first that has `room_bytes`, or a new one.

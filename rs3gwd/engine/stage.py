@@ -29,7 +29,7 @@ from rs3gwd.base.ports import Buffer
 from rs3gwd.base.records import BlobRef, Durability
 from rs3gwd.engine.blobs import BlobIds, Extent
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
-from rs3gwd.engine.lanes import LanePool, SmallBody
+from rs3gwd.engine.lanes import Lanes, SmallBody
 from rs3gwd.engine.segment_format import (
     RECORD_HEADER_BYTES,
     BlockChecksums,
@@ -40,7 +40,7 @@ from rs3gwd.engine.segment_format import (
     pack_table,
     payload_bytes_that_fit,
 )
-from rs3gwd.engine.segments import Segment, SegmentStore
+from rs3gwd.engine.segments import Segment, SegmentWriter
 from rs3gwd.engine.workers import Job, Workers
 
 PIECE_BYTES = 1 << 20
@@ -108,10 +108,10 @@ class StageParts:
         blob_ids: BlobIds,
         health: DiskHealth,
         memory: MemoryPool,
-        pool: LanePool,
+        pool: Lanes,
         small_bytes_max: int,
         space: SpaceGuard,
-        store: SegmentStore,
+        store: SegmentWriter,
         workers: Workers,
     ) -> None:
         self.blob_ids = blob_ids
