@@ -35,6 +35,10 @@ from rs3gwd.engine.frames import PREFIX_BYTES, seal_frame
 
 PROTOCOL_VERSION = 1
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the message wanted: the second for tags and texts that
+are not UTF-8, the third for values nested too deep."""
+
 
 class WireError(Struct, tag=True, array_like=True, frozen=True):
     """An error of `rs3gwd.base.errors`: its class, its arguments, its fields."""
@@ -205,7 +209,7 @@ def decode_from_worker(frame: memoryview) -> FromWorker:
     """A message to the core. Raises FormatError."""
     try:
         return _from_worker.decode(frame)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise FormatError(f"a worker's message: {error}") from error
 
 
@@ -213,7 +217,7 @@ def decode_from_core(frame: memoryview) -> FromCore:
     """A message to a worker. Raises FormatError."""
     try:
         return _from_core.decode(frame)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise FormatError(f"the core's message: {error}") from error
 
 
@@ -221,7 +225,7 @@ def decode_entry(raw: Raw) -> WireEntry:
     """An entry of a `Submit`. Raises FormatError."""
     try:
         return _entry_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+    except _UNDECODABLE as error:
         raise FormatError(f"a worker's command: {error}") from error
 
 
@@ -229,7 +233,7 @@ def decode_result(wire: WireResult) -> CommandResult:
     """The result of a command. Raises FormatError."""
     try:
         result: CommandResult = _result_decoders[wire.kind].decode(wire.value)
-    except (KeyError, msgspec.DecodeError) as error:
+    except (KeyError, *_UNDECODABLE) as error:
         raise FormatError(f"a result of type {wire.kind}: {error}") from error
     return result
 

@@ -1,0 +1,52 @@
+"""The page that the core shares with its workers."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rs3gwd.engine.shared_state import SharedState
+
+READER = """
+import sys
+from rs3gwd.engine.shared_state import SharedState
+page = SharedState.attach(int(sys.argv[1]))
+print(page.commit_id, page.config_id, page.failed)
+"""
+
+
+def test_what_the_core_writes_another_process_reads() -> None:
+    """All slots, through an inherited descriptor."""
+    page = SharedState.create()
+    page.publish_commit((1 << 63) + 5)
+    page.announce_config(7)
+    page.set_failed()
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(page.descriptor)],
+        pass_fds=[page.descriptor],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str((1 << 63) + 5), "7", "True"]
+    page.close()
+
+
+def test_a_new_page_says_nothing() -> None:
+    """No commit, no configuration, no failure."""
+    page = SharedState.create()
+    assert (page.commit_id, page.config_id, page.failed) == (0, 0, False)
+    page.close()
+
+
+def test_a_worker_cannot_write_the_page() -> None:
+    """There is one writer: the core."""
+    page = SharedState.create()
+    attached = SharedState.attach(os.dup(page.descriptor))
+    with pytest.raises(TypeError):
+        attached.publish_commit(1)
+    page.publish_commit(4)
+    assert attached.commit_id == 4
+    attached.close()
+    page.close()
