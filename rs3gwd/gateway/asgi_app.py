@@ -42,11 +42,11 @@ class Readiness(Struct, frozen=True):
 
 def make_pages(
     *,
-    render_metrics: Callable[[], bytes],
+    render_metrics: Callable[[], Awaitable[bytes]],
     metrics_token: str | None,
     readiness: Callable[[], Readiness],
 ) -> QuartTrio:
-    """The quart-trio application of the reserved paths; both callables must not block.
+    """The quart-trio application of the reserved paths; `readiness` must not block.
 
     `/metrics` asks for `Authorization: Bearer <metrics_token>` (RFC 6750), since it tells what a
     node holds and who is busy; with None there is no such page.
@@ -59,7 +59,7 @@ def make_pages(
             abort(404)
         if not _bears(request.headers.get("Authorization", ""), metrics_token):
             return Response("", 401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
-        return Response(render_metrics(), content_type=METRICS_TYPE)
+        return Response(await render_metrics(), content_type=METRICS_TYPE)
 
     @app.get("/health/live")
     async def live() -> Response:

@@ -233,7 +233,7 @@ class Connection:
         keep = (
             head.keep_alive
             and not response.close
-            and not front.draining
+            and not front.closing
             and (not isinstance(body, RequestBody) or body.can_skip_rest())
         )
         if head.method == "HEAD":

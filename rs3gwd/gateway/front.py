@@ -69,7 +69,8 @@ class Front:
     """Shared by all connections of one gateway; used by one trio thread only.
 
     The counters are public and changed in place by connections: a method call for each would be
-    a tenth of the cost of a request. `abandoned_bytes` counts what was in memory of bodies that
+    a tenth of the cost of a request. `closing` says that every response is its connection's last,
+    `draining` that no head is awaited any more. `abandoned_bytes` counts what was in memory of bodies that
     broke off since the garbage was last collected.
     """
 
@@ -90,6 +91,7 @@ class Front:
         self.observer = observer
         self.clock = clock
         self.heads = ResponseHeads(host_id=host_id)
+        self.closing = False
         self.draining = False
         self.connections = 0
         self.requests_in_flight = 0

@@ -122,28 +122,40 @@ class Gateway:
                 listener.close()
             self._ended.set()
 
-    async def drain(self, grace_seconds: float) -> int:
-        """Stops: takes no new connection, closes idle ones at once, lets each request whose head
-        was received end within `grace_seconds` (its response says `Connection: close`) and cuts
-        what is left then. Returns how many connections were cut; `serve` has returned by then.
+    async def drain(self, grace_seconds: float, *, idle_seconds: float = 0.0) -> int:
+        """Stops: takes no new connection, closes idle ones after `idle_seconds`, lets each request
+        whose head was received end within `grace_seconds` (its response says `Connection: close`)
+        and cuts what is left then. Returns how many connections were cut; `serve` has returned by
+        then.
+
+        A client may send on an idle connection at the moment at which it is closed, and HTTP/1.1
+        has no word to keep it from that. In `idle_seconds` whoever is busy comes again and is told
+        to close: where others take over (a restart of workers), no request is lost so.
         """
         nursery = self._nursery
         if nursery is None:
             return 0
         for listener in self._listeners:
             listener.stop(self._taker(listener))
-        self._front.draining = True
+        self._front.closing = True
         await self._hypercorn.terminate()
+        ends_at = trio.current_time() + grace_seconds
+        if idle_seconds:
+            await self._wait_empty(min(grace_seconds, idle_seconds))
+        self._front.draining = True
         for link in list(self._links):
             link.interrupt_idle()
-        if self._front.connections:
-            with trio.move_on_after(grace_seconds):
-                await self._empty.wait()
+        await self._wait_empty(ends_at - trio.current_time())
         cut = self._front.connections
         await self._hypercorn.finish()
         nursery.cancel_scope.cancel()
         await self._ended.wait()
         return cut
+
+    async def _wait_empty(self, seconds_max: float) -> None:
+        if self._front.connections:
+            with trio.move_on_after(max(0.0, seconds_max)):
+                await self._empty.wait()
 
     def attach(self, stream: trio.abc.Stream, *, peer: str, secure: bool) -> None:
         """Takes over one client on any trio stream as if it had been accepted.
@@ -238,7 +250,7 @@ class Gateway:
 
     def _leave(self) -> None:
         self._front.connections -= 1
-        if self._front.draining and not self._front.connections:
+        if self._front.closing and not self._front.connections:
             self._empty.set()
 
     async def _sweep(self) -> None:

@@ -4,7 +4,7 @@ import socket
 
 import trio
 import trio.testing
-from wire_harness import get, put, read_all, read_answer, read_answers, running
+from wire_harness import get, put, read_all, read_answer, read_answers, render_metrics, running
 
 from rs3gwd.gateway.asgi_app import Readiness, make_pages
 from rs3gwd.gateway.listener import ListenAddress
@@ -41,6 +41,34 @@ async def test_drain_finishes_requests_and_closes_idle_connections(autojump_cloc
         await trio.testing.wait_all_tasks_blocked()
         assert results == [0]
         assert gateway.gateway.statistics().connections == 0
+
+
+async def test_a_patient_drain_lets_each_client_ask_once_more(autojump_clock):
+    """For `idle_seconds` idle connections get one more answer, with close; then they are closed."""
+    async with running() as gateway:
+        busy, idle, fresh = gateway.connect(), gateway.connect(), gateway.connect()
+        for client in (busy, idle):
+            await client.send_all(get())
+            await read_answer(client)
+        results = []
+
+        async def drain() -> None:
+            results.append(await gateway.gateway.drain(30, idle_seconds=5))
+
+        gateway.nursery.start_soon(drain)
+        started = trio.current_time()
+        await trio.sleep(1)
+        for client in (busy, fresh):
+            await client.send_all(get("/wait"))
+        gateway.surface.release.set()
+        for client in (busy, fresh):
+            (answer,) = read_answers(await read_all(client))
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert results == []
+        assert await read_all(idle) == b""
+        assert trio.current_time() - started == 5
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [0]
 
 
 async def test_drain_cuts_what_is_left_after_the_grace_time(autojump_clock):
@@ -124,7 +152,7 @@ async def test_page_under_way_is_finished_by_the_drain(autojump_clock):
     release = trio.Event()
 
     pages = make_pages(
-        render_metrics=lambda: b"", metrics_token=None, readiness=lambda: Readiness(ready=True)
+        render_metrics=render_metrics, metrics_token=None, readiness=lambda: Readiness(ready=True)
     )
 
     @pages.get("/api/slow")

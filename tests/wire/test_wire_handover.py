@@ -23,6 +23,7 @@ from wire_harness import (
     read_answer,
     read_answers,
     read_until,
+    render_metrics,
     running,
     until,
 )
@@ -145,7 +146,7 @@ async def test_handed_over_connection_serves_no_second_http1_request():
 def pages_with_echo():
     """The pages, with a WebSocket that sends back what it gets."""
     pages = make_pages(
-        render_metrics=lambda: b"", metrics_token=None, readiness=lambda: Readiness(ready=True)
+        render_metrics=render_metrics, metrics_token=None, readiness=lambda: Readiness(ready=True)
     )
 
     @pages.websocket("/api/echo")

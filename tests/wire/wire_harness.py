@@ -239,6 +239,11 @@ async def read_answer(stream: trio.abc.ReceiveStream) -> Answer:
             return read_answers(bytes(received))[0]
 
 
+async def render_metrics() -> bytes:
+    """A page of metrics."""
+    return b"rs3gw_up 1\n"
+
+
 def make_gateway(
     surface: Callable[[Request], Awaitable[Response]], recorder: Recorder, **options: object
 ) -> Gateway:
@@ -246,7 +251,7 @@ def make_gateway(
     arguments: dict[str, object] = {
         "handler": surface,
         "pages": make_pages(
-            render_metrics=lambda: b"rs3gw_up 1\n",
+            render_metrics=render_metrics,
             metrics_token=METRICS_TOKEN,
             readiness=lambda: Readiness(ready=False, checks={"disk": "full"}),
         ),
