@@ -70,8 +70,8 @@ class Front:
 
     The counters are public and changed in place by connections: a method call for each would be
     a tenth of the cost of a request. `closing` says that every response is its connection's last,
-    `draining` that no head is awaited any more. `abandoned_bytes` counts what was in memory of bodies that
-    broke off since the garbage was last collected.
+    `draining` that no head is awaited any more. `abandoned_bytes` counts what was in memory of
+    bodies that broke off since the garbage was last collected.
     """
 
     def __init__(
