@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from rs3gwd.base.http import Response
 from rs3gwd.s3.attributes import get_object_attributes
+from rs3gwd.s3.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
 from rs3gwd.s3.bucket_tagging import (
     delete_bucket_tagging,
     get_bucket_tagging,
@@ -223,9 +224,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "DELETE /Bucket?analytics",
         "s3:PutAnalyticsConfiguration",
     ),
-    _row("GetBucketCors", "GET /Bucket?cors", "s3:GetBucketCORS"),
-    _row("PutBucketCors", "PUT /Bucket?cors", "s3:PutBucketCORS"),
-    _row("DeleteBucketCors", "DELETE /Bucket?cors", "s3:PutBucketCORS"),
+    _row("GetBucketCors", "GET /Bucket?cors", "s3:GetBucketCORS", get_bucket_cors),
+    _row("PutBucketCors", "PUT /Bucket?cors", "s3:PutBucketCORS", put_bucket_cors),
+    _row("DeleteBucketCors", "DELETE /Bucket?cors", "s3:PutBucketCORS", delete_bucket_cors),
     _row("GetBucketEncryption", "GET /Bucket?encryption", "s3:GetEncryptionConfiguration"),
     _row("PutBucketEncryption", "PUT /Bucket?encryption", "s3:PutEncryptionConfiguration"),
     _row("DeleteBucketEncryption", "DELETE /Bucket?encryption", "s3:PutEncryptionConfiguration"),

@@ -58,10 +58,8 @@ class Router:
 
     def route(self, request: Request) -> Route:
         """Raises ApiError: InvalidURI, InvalidBucketName, KeyTooLongError, MethodNotAllowed,
-        InvalidArgument, InvalidRequest, AccessForbidden.
+        InvalidArgument, InvalidRequest.
         """
-        if request.method == "OPTIONS":
-            raise _no_cors(request)
         bucket, raw_key = self.split_target(request.host, request.raw_path)
         query = parse_query(request.raw_query) if request.raw_query else {}
         if bucket == _OBJECT_LAMBDA_BUCKET and request.method == "POST" and not raw_key:
@@ -73,6 +71,16 @@ class Router:
             return Route(self._select(request, Level.BUCKET, query), bucket, b"", query)
         key = decode_key(raw_key)
         return Route(self._select(request, Level.OBJECT, query), bucket, key, query)
+
+    def place(self, request: Request) -> tuple[str, bytes]:
+        """The bucket and the key of a request, whatever it asks for; each may be empty.
+
+        Raises ApiError InvalidURI, InvalidBucketName, KeyTooLongError.
+        """
+        bucket, raw_key = self.split_target(request.host, request.raw_path)
+        if bucket:
+            check_bucket_name(bucket)
+        return bucket, decode_key(raw_key) if raw_key else b""
 
     def split_target(self, host: str, raw_path: str) -> tuple[str, str]:
         """The bucket's name and the key as it stands in the path; each may be empty.
@@ -168,16 +176,3 @@ def _method_not_allowed(method: str, allowed: list[str], resource: str) -> ApiEr
         fields={"Method": method, "ResourceType": resource.upper()},
         headers=[("Allow", ", ".join(allowed))],
     )
-
-
-def _no_cors(request: Request) -> ApiError:
-    """A preflight asks without a signature; no bucket has a CORS configuration."""
-    method = request.headers.get("access-control-request-method")
-    if not request.headers.get("origin") or not method:
-        return ApiError(
-            "BadRequest",
-            "Insufficient information. Origin request header needed."
-            if not request.headers.get("origin")
-            else "Invalid Access-Control-Request-Method: null",
-        )
-    return ApiError("AccessForbidden", fields={"Method": method, "ResourceType": "BUCKET"})

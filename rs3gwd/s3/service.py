@@ -7,16 +7,16 @@ owner alone, before any object, precondition or body is looked at. That a bucket
 secret, since names are shared by all accounts: a missing one is NoSuchBucket to everybody.
 
 Every error that rs3gwd raises on purpose becomes S3's XML here; any other exception passes through
-to the gateway, which logs it and answers `internal_error_response`. The browser form and CORS
-preflights carry no signature outside their body, so what they ask for is refused before the
-question of who asks.
+to the gateway, which logs it and answers `internal_error_response`. The browser form carries no
+signature outside its body, so what it asks for is refused before the question of who asks; a CORS
+preflight carries none at all and gets an answer of its own.
 """
 
 from typing import NoReturn
 
 import msgspec
 
-from rs3gwd.base.errors import ApiError, Rs3gwError
+from rs3gwd.base.errors import ApiError, NoSuchBucket, Rs3gwError
 from rs3gwd.base.http import Request, Response
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
@@ -24,6 +24,7 @@ from rs3gwd.iam.authorize import authorize
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.principal import Decision
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.errors import error_response
 from rs3gwd.s3.operations import Level, Operation
@@ -35,6 +36,7 @@ _BUCKET_MAKER = "CreateBucket"
 """The one operation on a bucket that does not need the bucket."""
 
 _FORM_UPLOAD = "PostObject"
+_PREFLIGHT = "Preflight"
 
 
 class S3Service:
@@ -55,6 +57,37 @@ class S3Service:
 
         Other exceptions are bugs, and pass through.
         """
+        if request.method == "OPTIONS":
+            return await self._answer_preflight(request)
+        response = await self._answer(request)
+        if "origin" in request.headers:
+            response.headers += await self._cross_origin_headers(request)
+        return response
+
+    async def _answer_preflight(self, request: Request) -> Response:
+        bucket, key = "", b""
+        try:
+            bucket, key = self._router.place(request)
+            response = await answer_preflight(self._services.store, request, bucket=bucket, key=key)
+            response.operation = _PREFLIGHT
+        except Rs3gwError as error:
+            response = self._error_response(
+                error, request, bucket=bucket, key=key, operation=_PREFLIGHT
+            )
+        return response
+
+    async def _cross_origin_headers(self, request: Request) -> list[tuple[str, str]]:
+        """What the rules of the bucket add to an answer, an error too; no bucket has no rules."""
+        try:
+            name, _ = self._router.place(request)
+            if not name:
+                return []
+            bucket = await self._services.store.get_bucket(name)
+        except (ApiError, NoSuchBucket):
+            return []
+        return await cross_origin_headers(self._services.store, request, bucket)
+
+    async def _answer(self, request: Request) -> Response:
         route: Route | None = None
         principal = ""
         try:
@@ -70,17 +103,28 @@ class S3Service:
             response = await self._carry_out(request, route, authenticated)
             response.operation = route.operation.name
         except Rs3gwError as error:
-            response = error_response(
+            response = self._error_response(
                 error,
                 request,
                 bucket=route.bucket if route else "",
                 key=route.key if route else b"",
-                region=self._services.region,
-                host_id=self._services.host_id,
                 operation=route.operation.name if route else "Unknown",
             )
         response.principal = principal
         return response
+
+    def _error_response(
+        self, error: Rs3gwError, request: Request, *, bucket: str, key: bytes, operation: str
+    ) -> Response:
+        return error_response(
+            error,
+            request,
+            bucket=bucket,
+            key=key,
+            region=self._services.region,
+            host_id=self._services.host_id,
+            operation=operation,
+        )
 
     def _authenticate(self, request: Request) -> Authenticated:
         return authenticate(

@@ -182,12 +182,14 @@ def test_the_first_of_a_repeated_parameter_counts() -> None:
     }
 
 
-def test_a_preflight_is_told_that_cors_is_not_enabled() -> None:
-    """It carries no signature, so the answer comes before any look-up."""
-    asked = {"origin": "https://a.example", "access-control-request-method": "PUT"}
-    error = refusal("OPTIONS", "/bucket/key", headers=asked)
-    assert (error.api_code, error.fields["Method"]) == ("AccessForbidden", "PUT")
-    assert refusal("OPTIONS", "/bucket/key").api_code == "BadRequest"
+def test_a_preflight_has_a_place_whatever_it_asks_for() -> None:
+    """Bucket and key, by path or by host; a name that nothing can have is refused."""
+    router = Router(domains=["s3.example"])
+    assert router.place(plain_request("OPTIONS", "/bucket/a%20b")) == ("bucket", b"a b")
+    assert router.place(plain_request("OPTIONS", "/key", host="bkt.s3.example")) == ("bkt", b"key")
+    assert router.place(plain_request("OPTIONS", "/")) == ("", b"")
+    with pytest.raises(ApiError, match="InvalidBucketName"):
+        router.place(plain_request("OPTIONS", "/no/key"))
 
 
 @given(key=st.text(min_size=1, max_size=256).filter(lambda k: len(k.encode()) <= 1024))
