@@ -53,10 +53,6 @@ from rs3gwd.engine.wire import (
     pack_error,
 )
 
-BATCHES_IN_FLIGHT_MAX = 2
-"""Batches that a worker may have at the core. While one is committed the next one waits at the
-door, so that the core need not wait for a message in between."""
-
 LANE_REQUESTS_MAX = 1024
 """Requests for lanes that a worker may have open; a body makes one at a time."""
 
@@ -71,7 +67,7 @@ class _Worker:
         self.lanes: dict[int, Segment] = {}
         self.takes = 0
         self.lane_requests = 0
-        self.batches = 0
+        self.has_batch = False
         self.is_greeted = False
         self.has_ended = False
         self.is_gone = False
@@ -127,7 +123,7 @@ class CoreService:
 
     def _settle(self, worker: _Worker) -> None:
         """Takes the lanes back, once nothing of the worker can come any more."""
-        if not (worker.has_ended and worker.is_gone) or worker.batches:
+        if not (worker.has_ended and worker.is_gone) or worker.has_batch:
             return
         for segment in worker.lanes.values():
             self._note_allocated(segment)
@@ -194,10 +190,10 @@ class CoreService:
                 self._send(worker, Welcome(PROTOCOL_VERSION))
 
     def _submit(self, worker: _Worker, message: Submit) -> None:
-        _check(worker.batches < BATCHES_IN_FLIGHT_MAX, "too many batches")
+        _check(not worker.has_batch, "a batch before the last one was answered")
         _check(0 < len(message.entries) <= BATCH_COUNT_MAX, "a batch of no fit size")
         entries = [self._make_entry(worker, decode_entry(raw)) for raw in message.entries]
-        worker.batches += 1
+        worker.has_batch = True
         answer = partial(self._answer, worker, message.batch, entries)
         try:
             self._parts.pipeline.enter_group(entries, answer)
@@ -240,7 +236,7 @@ class CoreService:
         return Entry(command=wire.command, staged=staged)
 
     def _answer(self, worker: _Worker, batch: int, entries: Sequence[Entry]) -> None:
-        worker.batches -= 1
+        worker.has_batch = False
         outcomes = [
             encode_result(entry.result) if entry.error is None else pack_error(entry.error)
             for entry in entries

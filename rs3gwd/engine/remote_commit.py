@@ -6,7 +6,8 @@ appends those of all workers with one write and one sync (docs/decisions/0010 ha
 The same lift as `pipeline`: whoever waits when it leaves rides together, nobody waits for a timer.
 While a batch is at the core the next one gathers, so batches grow with the load. And the same
 promise: a submitter that is cancelled while it queues leaves and nothing has happened; once its
-batch was sent it waits for the answer.
+batch was sent it waits for the answer. One batch is at the core at a time: with two, each is half
+as large, and all costs of a batch are paid twice.
 """
 
 from __future__ import annotations
@@ -40,9 +41,6 @@ from rs3gwd.engine.wire import (
     unpack_error,
 )
 
-BATCHES_IN_FLIGHT_MAX = 2
-"""Batches at the core: one is committed while the next one waits at its door."""
-
 ENTRY_BYTES_MAX = 16 << 20
 """Bytes of one command with its small body; S3's greatest have 2 MiB. With BATCH_BYTES_MAX it
 keeps every batch below the length of a frame."""
@@ -68,7 +66,7 @@ class RemoteCommit:
         self._health = health
         self._queue: deque[_Waiter] = deque()
         self._queue_bytes = 0
-        self._at_core: dict[int, list[_Waiter]] = {}
+        self._at_core: list[_Waiter] = []
         self._driver: trio.lowlevel.Task | None = None
         self._refusal: Rs3gwError | None = Overloaded("the engine is not running")
         self.commands = 0
@@ -84,18 +82,17 @@ class RemoteCommit:
         """Sends batches until cancelled; `stop` must be called then."""
         self._refusal = None
         while True:
-            if not self._queue or len(self._at_core) >= BATCHES_IN_FLIGHT_MAX:
+            if self._at_core or not self._queue:
                 await self._wait()
-            elif batch := self._take_batch():
-                self._send(batch)
+            else:
+                self._send(self._take_batch())
 
     def stop(self, error: Rs3gwError) -> None:
         """No answer will come any more: what is at the core has no known outcome, `error` says so;
         what waits here is refused with nothing changed."""
         self._refusal = Overloaded("the engine is stopping")
-        at_core, self._at_core = self._at_core, {}
-        for batch in at_core.values():
-            self._fail(batch, error)
+        batch, self._at_core = self._at_core, []
+        self._fail(batch, error)
         while batch := self._take_batch():
             self._fail(batch, self._refusal)
 
@@ -121,9 +118,10 @@ class RemoteCommit:
 
     def on_results(self, message: Results) -> None:
         """The core has settled a batch. Raises FormatError."""
-        batch = self._at_core.pop(message.batch, None)
-        if batch is None or len(batch) != len(message.outcomes):
-            raise FormatError("results of a batch that was not sent")
+        batch = self._at_core
+        if not batch or message.batch != self.batches or len(batch) != len(message.outcomes):
+            raise FormatError("results of a batch that is not at the core")
+        self._at_core = []
         for waiter, outcome in zip(batch, message.outcomes, strict=True):
             waiter.outcome = outcome
             trio.lowlevel.reschedule(waiter.task)
@@ -188,16 +186,15 @@ class RemoteCommit:
         return batch
 
     def _send(self, batch: list[_Waiter]) -> None:
-        number = self.batches
         self.batches += 1
         self.commands += len(batch)
         self.batch_max = max(self.batch_max, len(batch))
         try:
-            self._channel.send(Submit(number, [waiter.raw for waiter in batch]))
+            self._channel.send(Submit(self.batches, [waiter.raw for waiter in batch]))
         except (FormatError, Overloaded) as error:
             self._fail(batch, error)
         else:
-            self._at_core[number] = batch
+            self._at_core = batch
 
     def _fail(self, batch: list[_Waiter], error: Rs3gwError) -> None:
         for waiter in batch:

@@ -1,9 +1,9 @@
 """A frontend process without a frontend: a `WorkerEngine` that does what a test asks for.
 
-`python -m rs3gwd.testing.engine_worker DATA CHANNEL SHARED CONTROL`, the last three descriptors
-that it inherits. Over the control socket come pickled jobs, a function of an importable module and
-its arguments; each is run as a task and its result or Rs3gwError goes back; any other exception
-ends the worker. It trusts its parent.
+`python -m rs3gwd.testing.engine_worker DATA SETTINGS CHANNEL SHARED CONTROL`: EngineSettings as
+JSON, and three descriptors that it inherits. Over the control socket come pickled jobs, a function
+of an importable module and its arguments; each is run as a task and its result or Rs3gwError goes
+back; any other exception ends the worker. It trusts its parent.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from rs3gwd.base.errors import Rs3gwError
+from rs3gwd.engine.engine import EngineSettings
 from rs3gwd.engine.frames import FrameSplitter, seal_frame
 from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.system import FileDisk, SystemClock, SystemRandom, TrioThreads
 from rs3gwd.engine.wire import pack_error
 from rs3gwd.engine.worker_engine import WorkerEngine
 from rs3gwd.node.local import LocalDirectory, LocalStore
-from rs3gwd.testing.open_local import TEST_SETTINGS
 
 RECEIVE_BYTES = 64 << 10
 
@@ -69,7 +70,9 @@ class Control:
         await self._stream.aclose()
 
 
-async def work(path: str, channel: int, shared: int, control: int) -> None:
+async def work(
+    path: str, settings: EngineSettings, channel: int, shared: int, control: int
+) -> None:
     """Opens the engine and does jobs until the control socket or the core is closed."""
     engine = await WorkerEngine.open(
         path,
@@ -79,7 +82,7 @@ async def work(path: str, channel: int, shared: int, control: int) -> None:
         clock=SystemClock(),
         random=SystemRandom(),
         threads=TrioThreads(),
-        settings=TEST_SETTINGS,
+        settings=settings,
     )
     async with engine, trio.open_nursery() as nursery:
         await nursery.start(engine.run)
@@ -109,5 +112,12 @@ async def _do(
 
 
 if __name__ == "__main__":
-    _path, _channel, _shared, _control = sys.argv[1:]
-    trio.run(work, _path, int(_channel), int(_shared), int(_control))
+    _path, _settings, _channel, _shared, _control = sys.argv[1:]
+    trio.run(
+        work,
+        _path,
+        msgspec.json.decode(_settings, type=EngineSettings),
+        int(_channel),
+        int(_shared),
+        int(_control),
+    )

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from rs3gwd.base.ports import Disk
@@ -128,7 +129,8 @@ class Crew:
         ours, theirs = socket.socketpair()
         control, their_control = socket.socketpair()
         descriptors = (theirs.fileno(), self.engine.shared.descriptor, their_control.fileno())
-        arguments = [sys.executable, "-m", "rs3gwd.testing.engine_worker", self._path]
+        settings = msgspec.json.encode(self.engine.parts.settings).decode()
+        arguments = [sys.executable, "-m", "rs3gwd.testing.engine_worker", self._path, settings]
         process = await trio.lowlevel.open_process(
             [*arguments, *map(str, descriptors)],
             pass_fds=descriptors,
