@@ -238,12 +238,47 @@ class BucketPage(Struct, frozen=True):
     next_after: str | None
 
 
+class Lookups(Protocol):
+    """Look-ups that wait for nothing, good until the next await.
+
+    They give and raise what the methods of the same name of `ObjectStore` do.
+    """
+
+    def get_bucket(self, name: str) -> BucketRecord:
+        """Raises NoSuchBucket."""
+        ...
+
+    def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        """A document of a bucket's configuration; None where there is none."""
+        ...
+
+    def get_version(self, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:
+        """Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed."""
+        ...
+
+    def read_small(self, version: VersionRecord) -> bytes | None:
+        """The whole body of a version with one small blob (at most 64 KiB) that is at hand,
+        verified; None where `ObjectStore.open_body` must be used.
+
+        Raises VersionGone, DataCorrupt.
+        """
+        ...
+
+
 class ObjectStore(Protocol):
     """Buckets, objects and uploads: the store as the S3 surface sees it.
 
     Every read sees every command that was acknowledged before it began, on any node.
     All limits of pages are 0 to 1,000; a limit of 0 gives an empty page that is not truncated.
     """
+
+    def lookups_now(self) -> Lookups | None:
+        """The state as it is now; None where a reader must wait until it knows that it is."""
+        ...
+
+    async def wait_lookups(self) -> Lookups:
+        """The same, once that is known. Raises Overloaded."""
+        ...
 
     async def get_bucket(self, name: str) -> BucketRecord:
         """Raises NoSuchBucket."""
@@ -360,12 +395,6 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def read_small(self, version: VersionRecord) -> bytes | None:
-        """The whole body of a version with one small blob (at most 64 KiB) that is in the page
-        cache, verified; None where `open_body` must be used. Raises DataCorrupt.
-        """
-        ...
-
 
 class Directory(Protocol):
     """Who exists: accounts and their keys. Look-ups are local and take microseconds."""
@@ -373,6 +402,10 @@ class Directory(Protocol):
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
 
     def account(self, canonical_id: str) -> AccountRecord | None: ...
+
+    def account_by_email(self, email: str) -> AccountRecord | None:
+        """The account with this email, whatever its case."""
+        ...
 
     def accounts(self) -> list[AccountRecord]:
         """All accounts, by canonical id."""

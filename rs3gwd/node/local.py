@@ -31,12 +31,36 @@ from rs3gwd.engine import accounts, listings, queries
 from rs3gwd.engine.face import EngineFace
 
 
+class LocalLookups:
+    """The port `Lookups` over one engine, which is always at hand."""
+
+    def __init__(self, engine: EngineFace) -> None:
+        self._look_up = engine.look_up
+        self.read_small = engine.read_small
+
+    def get_bucket(self, name: str) -> BucketRecord:
+        return self._look_up(queries.get_bucket, name)
+
+    def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        return self._look_up(queries.get_configuration, bucket, kind)
+
+    def get_version(self, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:
+        return self._look_up(queries.get_version, bucket, key, version_id)
+
+
 class LocalStore:
     """The port `ObjectStore` over one engine; see the port for what each method promises."""
 
     def __init__(self, engine: EngineFace) -> None:
         self._engine = engine
         self._look_up = engine.look_up
+        self._lookups = LocalLookups(engine)
+
+    def lookups_now(self) -> LocalLookups:
+        return self._lookups
+
+    async def wait_lookups(self) -> LocalLookups:
+        return self._lookups
 
     async def get_bucket(self, name: str) -> BucketRecord:
         return self._look_up(queries.get_bucket, name)
@@ -138,9 +162,6 @@ class LocalStore:
     ) -> AbstractAsyncContextManager[BodyReader]:
         return self._engine.open_body(version, start, end)
 
-    async def read_small(self, version: VersionRecord) -> bytes | None:
-        return self._engine.read_small(version)
-
 
 class LocalDirectory:
     """The port `Directory` over the same engine."""
@@ -153,6 +174,9 @@ class LocalDirectory:
 
     def account(self, canonical_id: str) -> AccountRecord | None:
         return self._look_up(accounts.read_account, canonical_id)
+
+    def account_by_email(self, email: str) -> AccountRecord | None:
+        return self._look_up(accounts.read_account_by_email, email)
 
     def accounts(self) -> list[AccountRecord]:
         return self._look_up(accounts.list_accounts)

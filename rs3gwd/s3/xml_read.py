@@ -1,8 +1,8 @@
 """How S3's XML is read: a small tree of elements, made with pyexpat under bounds.
 
 This is not a validator: each operation says which elements it knows, and refuses a document with
-MalformedXML where AWS's schema does. Attributes and namespaces are dropped: clients send the S3
-namespace, another one, or none.
+MalformedXML where AWS's schema does. Namespaces are dropped: clients send the S3 namespace, another
+one, or none. Of the attributes only `xsi:type` is kept, which says what a Grantee is.
 
 Refused are document type declarations (and so every entity but the five of XML), processing
 instructions, encodings other than UTF-8, elements deeper than DEPTH_MAX, and more elements than
@@ -28,16 +28,20 @@ CONFIGURATION_BYTES_MAX = 64 * 1024
 """Bytes of a bucket's configuration document. 50 tags of the longest kind are under 60 kB."""
 
 
+_XSI_TYPE = "http://www.w3.org/2001/XMLSchema-instance}type"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Element:
-    """One element: its local name, its own text and its children, in document order."""
+    """One element: its local name, its `xsi:type` (empty without one), its own text and its
+    children, in document order.
+    """
 
-    __slots__ = ("children", "name", "text")
+    __slots__ = ("children", "name", "text", "type")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, type_: str = "") -> None:
         self.name = name
+        self.type = type_
         self.text = ""
         self.children: list[Element] = []
 
@@ -113,7 +117,7 @@ class _Tree:
         self._count += 1
         if len(self._open) > DEPTH_MAX or self._count > ELEMENTS_MAX:
             raise malformed()
-        element = Element(name.rpartition("}")[2])
+        element = Element(name.rpartition("}")[2], attributes.get(_XSI_TYPE, ""))
         self._open[-1].children.append(element)
         self._open.append(element)
         self._texts.append([])

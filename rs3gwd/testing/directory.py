@@ -40,6 +40,13 @@ class MemoryDirectory:
         """The account with this id."""
         return self._state.accounts.get(canonical_id)
 
+    def account_by_email(self, email: str) -> AccountRecord | None:
+        """The account with this email, whatever its case."""
+        for account in self._state.accounts.values():
+            if account.email and account.email.lower() == email.lower():
+                return account
+        return None
+
     def accounts(self) -> list[AccountRecord]:
         """All accounts, by canonical id."""
         return [self._state.accounts[name] for name in sorted(self._state.accounts)]
