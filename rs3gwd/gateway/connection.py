@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection: requests in, responses out, in order, until someone closes.
 
-The loop is receive, parse, answer, send, and is written for the common case: a keep-alive client
-whose request arrives in one piece and whose answer fits the socket's buffer costs one wait, one
-receive and one send. Everything else (bodies, slow clients, errors) is off that path.
+The loop is receive, parse, answer, send. In the common case (a keep-alive client whose request
+arrives in one piece and whose answer is there at once and fits the socket's buffer) all of it
+happens within a turn of the poller, and the task of the connection sleeps on. It wakes for
+everything else: bodies, answers that have to wait, slow clients, errors, the end.
 
 Rules (RFC 9112 section 9, RFC 9110 sections 9.3.2 and 10.1.1):
     - a response is either sent whole or the connection is cut: a body that fails midway never
@@ -15,12 +16,14 @@ Rules (RFC 9112 section 9, RFC 9110 sections 9.3.2 and 10.1.1):
       socket with unread bytes resets it and may take the answer with it.
 """
 
+from enum import Enum
+
 import trio
 from msgspec import Struct
 
-from rs3gwd.base.http import Request, Response, StreamedBody
-from rs3gwd.base.ports import Buffer
+from rs3gwd.base.http import Request, StreamedBody
 from rs3gwd.gateway.errors import HttpRefusal, Interrupted, PeerGone
+from rs3gwd.gateway.exchange import Exchange
 from rs3gwd.gateway.front import Front
 from rs3gwd.gateway.http1_parser import (
     UPGRADE_HTTP2_PREFACE,
@@ -29,10 +32,8 @@ from rs3gwd.gateway.http1_parser import (
     origin_form,
 )
 from rs3gwd.gateway.link import Link
-from rs3gwd.gateway.patience import Patience
 from rs3gwd.gateway.request_body import NoBody, RequestBody
-from rs3gwd.gateway.response_head import has_body
-from rs3gwd.gateway.transport import Transport
+from rs3gwd.gateway.transport import SocketTransport, Transport
 
 PIPELINED_IN_A_ROW_MAX = 16
 """Pipelined requests answered without a checkpoint in between."""
@@ -51,18 +52,26 @@ class _BodyFailed(Exception):
     """A response body broke after its head was sent; the cause was reported."""
 
 
+class _Pause(Enum):
+    """Why there is no request to carry on with."""
+
+    MORE = "bytes came that are no whole head yet"
+    ENDED = "the client has closed"
+
+
 class Connection:
     """Serves one client over `transport`; `link` is what the gateway's sweep looks at."""
 
     __slots__ = (
         "_answered",
-        "_bytes_out",
         "_front",
         "_head_deadline",
         "_in_a_row",
         "_now",
         "_parser",
         "_peer",
+        "_polled",
+        "_queued",
         "link",
     )
 
@@ -70,82 +79,45 @@ class Connection:
         self.link = Link(transport, front)
         self._front = front
         self._peer = peer
+        self._polled = transport if isinstance(transport, SocketTransport) else None
+        self._queued: Exchange | None = None
         self._parser = Http1Parser(front.limits)
         self._now = front.clock.monotonic()
         self._head_deadline = 0.0
         self._in_a_row = 0
         self._answered = False
-        self._bytes_out = 0
 
     async def serve(self) -> Handover | None:
         """Serves until the connection ends; the transport is then for the caller to close, or to
         give on with the bytes of the Handover."""
-        parser = self._parser
         try:
             while True:
-                head = parser.next_head()
-                if head is None:
-                    if not await self._receive_head():
-                        return None
-                    continue
-                if self._goes_elsewhere(head):
-                    return Handover(received=origin_form(head) + parser.take_rest())
-                if not await self._exchange(head):
+                step: Exchange | Handover | _Pause = self._begin() or _Pause.MORE
+                while step is _Pause.MORE:
+                    step = await self._receive_step()
+                if isinstance(step, _Pause):
                     return None
-                if parser.buffered_bytes:
+                if isinstance(step, Handover):
+                    return step
+                if not await self._carry_on(step):
+                    return None
+                if self._parser.buffered_bytes:
                     await self._take_turns()
         except HttpRefusal as refusal:
             self._front.heads_refused_total += 1
             await self.refuse(refusal)
         return None
 
-    def _goes_elsewhere(self, head: RequestHead) -> bool:
-        if head.upgrade in _ELSEWHERE:
-            return True
-        return self._front.reserved_paths.takes(
-            head.raw_path, head.raw_query, head.headers.get("authorization", "")
-        )
-
-    async def _take_turns(self) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= PIPELINED_IN_A_ROW_MAX:
-            self._in_a_row = 0
-            await trio.lowlevel.checkpoint()
-
-    async def _receive_head(self) -> bool:
-        """Feeds the parser; False when the connection is over."""
-        front = self._front
-        held_bytes = self._parser.buffered_bytes
-        if not held_bytes:
-            seconds = front.limits.idle_seconds if self._answered else front.limits.head_seconds
-            deadline = self._now + seconds
-            self._head_deadline = 0.0
-        else:
-            if not self._head_deadline:
-                self._head_deadline = front.clock.monotonic() + front.limits.head_seconds
-            deadline = self._head_deadline
-        try:
-            if front.draining:
-                # A request may have arrived while we decided to stop: it is served.
-                data = self.link.transport.receive_nowait(front.limits.head_bytes_max)
-            else:
-                data = await self.link.receive_head(held_bytes=held_bytes, deadline=deadline)
-        except Interrupted:
-            if front.draining:
-                return True
-            front.timeouts_total += 1
-            if held_bytes:
-                await self.refuse(HttpRefusal(400, "RequestTimeout", ""))
-            return False
-        self._parser.feed(data)
-        return bool(data)
-
-    async def _exchange(self, head: RequestHead) -> bool:
-        """Answers one request; False when the connection must close."""
-        front = self._front
-        started = front.clock.monotonic()
+    def _begin(self) -> Exchange | Handover | None:
+        """Begins the next request whose head is there whole. Raises HttpRefusal."""
+        front, parser = self._front, self._parser
+        head = parser.next_head()
+        if head is None:
+            return None
+        if self._goes_elsewhere(head):
+            return Handover(received=origin_form(head) + parser.take_rest())
         body = (
-            RequestBody(self._parser, self.link, front, awaits_continue=head.expects_continue)
+            RequestBody(parser, self.link, front, awaits_continue=head.expects_continue)
             if head.content_length != 0
             else _NO_BODY
         )
@@ -162,25 +134,119 @@ class Connection:
             self.link.transport.secure,
             front.next_request_id(),
         )
-        front.requests_total += 1
-        self._bytes_out = 0
-        overloaded = front.is_overloaded()
-        front.requests_in_flight += 1
-        try:
-            if overloaded:
-                response = front.overload_response(request)
-            else:
-                response = await front.answer(request)
-            response, keep = await self._respond(head, request, response, body)
-        finally:
-            front.requests_in_flight -= 1
-            if isinstance(body, RequestBody):
-                body.release()
-        self._now = now = front.clock.monotonic()
-        self._answered = True
-        front.observer.on_request_done(
-            request, response, now - started, body.received_bytes, self._bytes_out
+        return Exchange(front, head, request, body)
+
+    def _goes_elsewhere(self, head: RequestHead) -> bool:
+        if head.upgrade in _ELSEWHERE:
+            return True
+        return self._front.reserved_paths.takes(
+            head.raw_path, head.raw_query, head.headers.get("authorization", "")
         )
+
+    async def _take_turns(self) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= PIPELINED_IN_A_ROW_MAX:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
+
+    async def _receive_step(self) -> Exchange | Handover | _Pause:
+        """Waits for more of a head: what comes of it. Raises HttpRefusal."""
+        front = self._front
+        held_bytes = self._parser.buffered_bytes
+        if not held_bytes:
+            seconds = front.limits.idle_seconds if self._answered else front.limits.head_seconds
+            deadline = self._now + seconds
+            self._head_deadline = 0.0
+        else:
+            if not self._head_deadline:
+                self._head_deadline = front.clock.monotonic() + front.limits.head_seconds
+            deadline = self._head_deadline
+        if front.draining:
+            # A request may have arrived while we decided to stop: it is served.
+            data = self.link.transport.receive_nowait(front.limits.head_bytes_max)
+            return self._take(data) or _Pause.ENDED
+        try:
+            return await self.link.receive_step(
+                held_bytes=held_bytes, deadline=deadline, on_bytes=self._take
+            )
+        except Interrupted:
+            if front.draining:
+                return _Pause.MORE
+            front.timeouts_total += 1
+            if held_bytes:
+                await self.refuse(HttpRefusal(400, "RequestTimeout", ""))
+            return _Pause.ENDED
+
+    def _take(self, data: bytes) -> Exchange | Handover | _Pause | None:
+        """Makes something of bytes that arrived; None where they were answered. Raises HttpRefusal.
+
+        Called by the poller, or where there is none by the task.
+        """
+        if not data:
+            return _Pause.ENDED
+        self._parser.feed(data)
+        step = self._begin()
+        if step is None:
+            return _Pause.MORE
+        if self._polled and isinstance(step, Exchange) and self._queue(self._polled, step):
+            return None
+        return step
+
+    def _queue(self, polled: SocketTransport, exchange: Exchange) -> bool:
+        """Has a plain answer sent at the end of the poller's turn; False where it takes a task.
+
+        Plain is the answer in memory to a request without a body, with nothing behind it.
+        """
+        response = exchange.response
+        if (
+            response is None
+            or isinstance(response.body, StreamedBody)
+            or exchange.body is not _NO_BODY
+            or self._parser.buffered_bytes
+        ):
+            return False
+        try:
+            exchange.prepare()
+        except ValueError:
+            return False  # The task meets it again, and answers for it.
+        if not exchange.keep:
+            return False
+        self._queued = exchange
+        polled.poller.queue(self, len(exchange.encoded) + len(response.body))
+        return True
+
+    def send_queued(self) -> None:
+        """Sends an answer, at the end of the turn; what cannot be sent at once is for the task."""
+        exchange, self._queued = self._queued, None
+        assert exchange is not None, "an answer is queued"
+        assert self._polled is not None, "only the poller sends what is queued"
+        payload = exchange.payload
+        assert not isinstance(payload, StreamedBody), "only plain answers are queued"
+        try:
+            sent = self._polled.send_nowait(exchange.encoded, payload)
+        except PeerGone:
+            sent = 0
+        if sent < len(exchange.encoded) + len(payload):
+            exchange.sent = sent
+            self._polled.resume(exchange)
+            return
+        exchange.release()
+        exchange.bytes_out = len(payload)
+        self._now = now = exchange.finish()
+        self._answered = True
+        self.link.deadline = now + self._front.limits.idle_seconds
+
+    async def _carry_on(self, exchange: Exchange) -> bool:
+        """Answers a request that was begun; False when the connection must close."""
+        body = exchange.body
+        try:
+            if exchange.rest is not None and exchange.response is None:
+                exchange.response = await self._front.complete(exchange.request, exchange.rest)
+            keep = await self._respond(exchange)
+        finally:
+            exchange.release()
+        self._now = exchange.finish()
+        self._answered = True
         if not isinstance(body, RequestBody) or body.finished:
             if not keep and self._parser.buffered_bytes:
                 await self._linger()
@@ -195,99 +261,66 @@ class Connection:
         await self._linger()
         return False
 
-    async def _respond(
-        self, head: RequestHead, request: Request, response: Response, body: NoBody | RequestBody
-    ) -> tuple[Response, bool]:
-        """Sends a response, or the error that stands in for it: what was sent, and whether the
-        connection can be kept."""
+    async def _respond(self, exchange: Exchange) -> bool:
+        """Sends the response, or the error that stands in for it; whether the connection can be
+        kept."""
         front = self._front
         try:
             try:
-                keep = await self._send(head, request, response, body)
+                await self._send(exchange)
             except (PeerGone, Interrupted, _BodyFailed):
                 raise
-            # The outermost layer, as in `Front.answer`: the head is not sent yet.
+            # The outermost layer, as in `Front.begin`: the head is not sent yet.
             except Exception as error:  # noqa: BLE001
-                response = front.response_for(request, error)
-                keep = await self._send(head, request, response, body)
+                exchange.replace(front.response_for(exchange.request, error))
+                await self._send(exchange)
         except PeerGone:
-            keep = False
+            return False
         except Interrupted:
             front.timeouts_total += 1
-            keep = False
+            return False
         except _BodyFailed:
-            keep = False
-        return response, keep
+            return False
+        return exchange.keep
 
-    async def _send(
-        self, head: RequestHead, request: Request, response: Response, body: NoBody | RequestBody
-    ) -> bool:
-        """Sends one response whole; whether the connection can be kept.
+    async def _send(self, exchange: Exchange) -> None:
+        """Sends a response whole.
 
         Raises PeerGone, Interrupted, _BodyFailed; anything else before the first byte was sent.
         """
-        front = self._front
-        payload = response.body
-        bodied = has_body(response.status)
-        length = payload.length if isinstance(payload, StreamedBody) else len(payload)
-        keep = (
-            head.keep_alive
-            and not response.close
-            and not front.closing
-            and (not isinstance(body, RequestBody) or body.can_skip_rest())
-        )
-        if head.method == "HEAD":
-            payload = b""
-            if response.length_override is not None:
-                length = response.length_override
-        elif not bodied:
-            payload = b""
-        connection = "" if keep else "close"
-        if keep and head.is_http_1_0:
-            connection = "keep-alive"
-        encoded = front.heads.encode(
-            response.status,
-            response.headers,
-            content_length=length if bodied else None,
-            request_id=request.request_id,
-            now_ms=front.clock.now_ms(),
-            connection=connection,
-        )
+        exchange.prepare()
+        payload = exchange.payload
         if isinstance(payload, StreamedBody):
-            await self._send_streamed(encoded, payload, request)
+            await self._send_streamed(exchange, payload)
         else:
-            await self.link.send(encoded, payload)
-            self._bytes_out = len(payload)
-        return keep
+            await self.link.send(exchange.encoded, payload, sent=exchange.sent)
+            exchange.bytes_out = len(payload)
 
-    async def _send_streamed(self, encoded: bytes, body: StreamedBody, request: Request) -> None:
+    async def _send_streamed(self, exchange: Exchange, body: StreamedBody) -> None:
         """Sends a head and the blocks of a body, or as much of it as comes unharmed."""
         patience = self.link.new_patience()
-        head_left = encoded
+        head_left = exchange.encoded
         try:
             async with body.source as reader:
                 block = await reader.read()
                 _check_length(len(block), body.length, at_end=not block)
                 while True:
-                    await self._send_block(head_left, block, patience)
+                    await self.link.send(head_left, block, patience)
+                    exchange.bytes_out += len(block)
                     head_left = b""
-                    if self._bytes_out == body.length:
+                    if exchange.bytes_out == body.length:
                         break
                     block = await reader.read()
-                    _check_length(self._bytes_out + len(block), body.length, at_end=not block)
+                    _check_length(exchange.bytes_out + len(block), body.length, at_end=not block)
         except (PeerGone, Interrupted):
             raise
-        # The outermost layer, as in `Front.answer`: a broken body costs this connection alone.
+        # The outermost layer, as in `Front.begin`: a broken body costs this connection alone.
         except Exception as error:
             if head_left:
                 raise
             self._front.failures_total += 1
-            self._front.observer.on_failure(request, error)
+            self._front.observer.on_failure(exchange.request, error)
             raise _BodyFailed from error
-
-    async def _send_block(self, head: bytes, block: Buffer, patience: Patience) -> None:
-        await self.link.send(head, block, patience)
-        self._bytes_out += len(block)
 
     async def refuse(self, refusal: HttpRefusal) -> None:
         """Answers what is not a request, as well as it can be, before the connection closes."""
@@ -319,7 +352,7 @@ class Connection:
         left = limits.linger_bytes_max
         try:
             while left > 0 and self._front.clock.monotonic() < deadline:
-                data = await self.link.receive_head(held_bytes=0, deadline=deadline)
+                data = await self.link.receive_until(deadline)
                 if not data:
                     return
                 left -= len(data)

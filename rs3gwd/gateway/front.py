@@ -18,8 +18,9 @@ from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 from rs3gwd.gateway.response_head import ResponseHeads
 
-Handler = Callable[[Request], Awaitable[Response]]
-"""The S3 surface: one request to one response."""
+Handler = Callable[[Request], Response | Awaitable[Response]]
+"""The S3 surface: one request to one response, or, where that has to wait for anything, to what
+gives it; an `async def` does, for instance."""
 
 _IDS_AT_ONCE = 512
 """Request ids made from one read of the system's randomness, which costs a call to the kernel."""
@@ -122,17 +123,33 @@ class Front:
             or self.buffered_bytes > self.limits.buffered_bytes_max
         )
 
-    async def answer(self, request: Request) -> Response:
-        """The handler's response, or the error response for what it raised; counts the request.
+    def begin(self, request: Request) -> Response | Awaitable[Response]:
+        """The handler's response, or the error response for what it raised; or an awaitable for
+        `complete`.
 
         The caller adds to `requests_in_flight` before and takes off when the response is sent.
         """
         try:
-            return await self.handler(request)
+            return self.handler(request)
         # The outermost layer: one broken handler must cost one answer, not the node. The
         # exception is reported, and trio.Cancelled is no Exception.
         except Exception as error:  # noqa: BLE001
             return self.response_for(request, error)
+
+    async def complete(self, request: Request, rest: Awaitable[Response]) -> Response:
+        """The response that `begin` could not give at once."""
+        try:
+            return await rest
+        # The outermost layer, as above.
+        except Exception as error:  # noqa: BLE001
+            return self.response_for(request, error)
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a request, or the error response: `begin` and `complete` in one."""
+        answer = self.begin(request)
+        if isinstance(answer, Response):
+            return answer
+        return await self.complete(request, answer)
 
     def response_for(self, request: Request, error: Exception) -> Response:
         """The error response for an exception out of a handler or a body that was not begun."""

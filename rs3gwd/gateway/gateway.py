@@ -28,6 +28,7 @@ from rs3gwd.gateway.handover import Hypercorn
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.listener import ListenAddress, Listener, open_listeners
+from rs3gwd.gateway.poller import Poller
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 from rs3gwd.gateway.transport import SocketTransport, StreamTransport, Transport
 
@@ -89,6 +90,7 @@ class Gateway:
         self._links: set[Link] = set()
         self._refusals = 0
         self._nursery: trio.Nursery | None = None
+        self._poller: Poller | None = None
         self._empty = trio.Event()
         self._ended = trio.Event()
 
@@ -96,6 +98,11 @@ class Gateway:
     def addresses(self) -> list[tuple[str, int]]:
         """The (host, port) pairs bound, in the order of the configured ones."""
         return [listener.address for listener in self._listeners]
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What new connections are secured with."""
+        return self._tls_context
 
     def statistics(self) -> Statistics:
         """The state of the front at this moment."""
@@ -109,9 +116,11 @@ class Gateway:
         try:
             for address in self._wanted:
                 self._listeners += await open_listeners(address)
+            self._poller = Poller()
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._hypercorn.run_lifespan)
                 nursery.start_soon(self._sweep)
+                nursery.start_soon(self._poller.run)
                 self._nursery = nursery
                 for listener in self._listeners:
                     nursery.start_soon(listener.accept, self._taker(listener))
@@ -120,6 +129,8 @@ class Gateway:
             self._nursery = None
             for listener in self._listeners:
                 listener.close()
+            if self._poller is not None:
+                self._poller.close()
             self._ended.set()
 
     async def drain(self, grace_seconds: float, *, idle_seconds: float = 0.0) -> int:
@@ -168,14 +179,15 @@ class Gateway:
 
     def _taker(self, listener: Listener) -> Callable[[socket.socket, str], None]:
         """What to do with each connection that this listener accepts."""
-        nursery = self._nursery
+        nursery, poller = self._nursery, self._poller
         assert nursery is not None
+        assert poller is not None
 
         def take(connected: socket.socket, peer: str) -> None:
             if listener.secure:
                 nursery.start_soon(self._serve_tls, connected, peer)
             else:
-                nursery.start_soon(self._serve_client, SocketTransport(connected), peer)
+                nursery.start_soon(self._serve_client, SocketTransport(connected, poller), peer)
 
         return take
 

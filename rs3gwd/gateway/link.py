@@ -5,7 +5,9 @@ interrupts the transports that are late. So a deadline costs an assignment, not 
 Bytes in our hands while a client makes us wait are counted in `Front.buffered_bytes`.
 """
 
+from collections.abc import Callable
 from math import inf
+from typing import TypeVar
 
 import trio
 
@@ -16,6 +18,8 @@ from rs3gwd.gateway.transport import Transport
 
 HEAD_RECEIVE_BYTES = 64 << 10
 """One read while a head is awaited; a small PUT arrives in it whole."""
+
+T = TypeVar("T")
 
 SENDS_IN_A_ROW_MAX = 8
 """Sends of a body's blocks that may succeed without a checkpoint."""
@@ -46,13 +50,29 @@ class Link:
         if self.idle:
             self.transport.interrupt()
 
-    async def receive_head(self, *, held_bytes: int, deadline: float) -> bytes:
-        """More of a head; `held_bytes` of it are there. Empty at the end. Raises Interrupted."""
-        self._front.buffered_bytes += held_bytes
+    async def receive_until(self, deadline: float) -> bytes:
+        """The next bytes, whatever they are. Empty at the end. Raises Interrupted."""
         self.deadline = deadline
         self.idle = True
         try:
             return await self.transport.receive(HEAD_RECEIVE_BYTES)
+        finally:
+            self.deadline = inf
+            self.idle = False
+
+    async def receive_step(
+        self, *, held_bytes: int, deadline: float, on_bytes: Callable[[bytes], T | None]
+    ) -> T:
+        """What `on_bytes` makes of the next bytes of a head; `held_bytes` of it are there.
+
+        It is called with what arrives, empty at the end, and may set `deadline` anew where it goes
+        on waiting by returning None. Raises Interrupted and what it raises.
+        """
+        self._front.buffered_bytes += held_bytes
+        self.deadline = deadline
+        self.idle = True
+        try:
+            return await self.transport.receive_step(HEAD_RECEIVE_BYTES, on_bytes)
         finally:
             self._front.buffered_bytes -= held_bytes
             self.deadline = inf
@@ -69,12 +89,14 @@ class Link:
         patience.moved(clock.monotonic(), len(data))
         return data
 
-    async def send(self, head: bytes, body: Buffer, patience: Patience | None = None) -> None:
-        """Sends all of both. A checkpoint only when the client is slow or after some sends.
+    async def send(
+        self, head: bytes, body: Buffer, patience: Patience | None = None, *, sent: int = 0
+    ) -> None:
+        """Sends all of both behind the first `sent` bytes, which went out already.
 
-        Raises PeerGone, Interrupted.
+        A checkpoint only when the client is slow or after some sends. Raises PeerGone, Interrupted.
         """
-        sent = self.transport.send_nowait(head, body)
+        sent = sent or self.transport.send_nowait(head, body)
         if sent < len(head) + len(body):
             self._sends_in_a_row = 0
             await self._send_rest(head, body, sent, patience or self.new_patience())

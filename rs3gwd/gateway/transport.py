@@ -2,7 +2,7 @@
 
 `SocketTransport` exists for speed. trio's SocketStream tries to receive before it waits, checks
 for cancellation twice and locks against concurrent use: about 7 us a request. Here a keep-alive
-connection waits first (its client has just been answered, so nothing can be there yet) and an
+connection waits in the poller, which may answer its next requests without waking its task, and an
 answer that fits the socket's buffer is sent without a checkpoint.
 
 Waits have no cancel scope: setting one up costs more than the receive. A connection's deadline is
@@ -15,12 +15,16 @@ Interrupted out of a send the framing is lost and the connection must be closed.
 
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+import outcome
 import trio
 
 from rs3gwd.base.ports import Buffer
 from rs3gwd.gateway.errors import Interrupted, PeerGone
+from rs3gwd.gateway.poller import Poller
+
+T = TypeVar("T")
 
 COPY_BYTES_MAX = 16 << 10
 """A head and a body up to this size are glued together: one copy costs less than a gather."""
@@ -39,6 +43,14 @@ class Transport(Protocol):
 
     async def receive(self, bytes_max: int) -> bytes:
         """Waits for the client's next bytes; empty at the end. Raises Interrupted."""
+        ...
+
+    async def receive_step(self, bytes_max: int, on_bytes: Callable[[bytes], T | None]) -> T:
+        """Waits for bytes, empty at the end, until `on_bytes` makes something of them.
+
+        `on_bytes` is called wherever they arrive; what it raises is raised here. Raises
+        Interrupted.
+        """
         ...
 
     async def receive_soon(self, bytes_max: int) -> bytes:
@@ -78,19 +90,95 @@ class Transport(Protocol):
 
 
 class SocketTransport:
-    """A connected, non-blocking TCP socket."""
+    """A connected, non-blocking TCP socket; `poller` is that of its gateway.
 
-    __slots__ = ("_descriptor", "_in_a_row", "_recv", "_send", "_socket", "secure")
+    `_ready` notes that bytes came while no task waited for a step. A socket whose task waits for
+    anything else in trio is not watched by the poller: each packet of a long body would wake it.
+    """
 
-    def __init__(self, connected: socket.socket) -> None:
+    __slots__ = (
+        "_descriptor",
+        "_in_a_row",
+        "_on_bytes",
+        "_ready",
+        "_recv",
+        "_send",
+        "_socket",
+        "_step_bytes_max",
+        "_task",
+        "_watched",
+        "poller",
+        "secure",
+    )
+
+    def __init__(self, connected: socket.socket, poller: Poller) -> None:
         self.secure = False
         self._socket = connected
         self._descriptor = connected.fileno()
         self._recv: Callable[[int], bytes] = connected.recv
         self._send: Callable[[Buffer], int] = connected.send
         self._in_a_row = 0
+        self.poller = poller
+        self._watched = False
+        self._ready = False
+        self._task: trio.lowlevel.Task | None = None
+        self._on_bytes: Callable[[bytes], Any] = bytes
+        self._step_bytes_max = 0
+
+    async def receive_step(self, bytes_max: int, on_bytes: Callable[[bytes], T | None]) -> T:
+        self._on_bytes, self._step_bytes_max = on_bytes, bytes_max
+        if not self._watched:
+            self.poller.watch(self._descriptor, self._on_ready)
+            self._watched = True
+        elif self._ready:
+            self.poller.look_again(self._descriptor)
+        self._ready = False
+        self._task = trio.lowlevel.current_task()
+        step: T = await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        return step
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _on_ready(self) -> None:
+        """Called by the poller: bytes have arrived, or the end."""
+        if self._task is None:
+            self._ready = True
+            return
+        try:
+            data = self._recv(self._step_bytes_max)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        # There may be more, of which the kernel will not tell again.
+        self._ready = len(data) == self._step_bytes_max
+        try:
+            step = self._on_bytes(data)
+        # Not ours to judge: it is raised in the task that waits for the step.
+        except Exception as error:  # noqa: BLE001
+            self._resume(outcome.Error(error))
+            return
+        if step is not None:
+            self._resume(outcome.Value(step))
+
+    def resume(self, step: object) -> None:
+        """Ends the wait of `receive_step` with a step made elsewhere."""
+        self._resume(outcome.Value(step))
+
+    def _resume(self, result: "outcome.Outcome[Any]") -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, result)
+
+    def _forget(self) -> None:
+        if self._watched:
+            self._watched = False
+            self.poller.forget(self._descriptor)
 
     async def receive(self, bytes_max: int) -> bytes:
+        self._forget()
         while True:
             try:
                 await trio.lowlevel.wait_readable(self._descriptor)
@@ -149,16 +237,20 @@ class SocketTransport:
             return  # The client was faster; there is nothing left to say to it.
 
     def interrupt(self) -> None:
-        if self._descriptor >= 0:
+        if self._task is not None:
+            self._resume(outcome.Error(Interrupted("receive")))
+        elif self._descriptor >= 0:
             trio.lowlevel.notify_closing(self._descriptor)
 
     async def close(self) -> None:
         if self._descriptor >= 0:
+            self._forget()
             trio.lowlevel.notify_closing(self._descriptor)
             self._descriptor = -1
             self._socket.close()
 
     def detach(self) -> trio.SocketStream:
+        self._forget()
         self._descriptor = -1
         return trio.SocketStream(trio.socket.from_stdlib_socket(self._socket))
 
@@ -185,6 +277,12 @@ class StreamTransport:
             finally:
                 self._scope = None
         raise Interrupted("receive")
+
+    async def receive_step(self, bytes_max: int, on_bytes: Callable[[bytes], T | None]) -> T:
+        while True:
+            step = on_bytes(await self.receive(bytes_max))
+            if step is not None:
+                return step
 
     async def receive_soon(self, bytes_max: int) -> bytes:
         return await self.receive(bytes_max)

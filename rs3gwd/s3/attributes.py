@@ -18,7 +18,7 @@ from rs3gwd.s3.dates import http_date
 from rs3gwd.s3.headers import refuse_customer_key
 from rs3gwd.s3.object_arguments import bucket_of, requested_version, version_headers
 from rs3gwd.s3.object_body import part_sizes
-from rs3gwd.s3.objects import LOOKUPS_MAX
+from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
 
 ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")

@@ -41,7 +41,8 @@ from rs3gwd.s3.headers import (
 )
 from rs3gwd.s3.lock_headers import lock_from
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
-from rs3gwd.s3.objects import LOOKUPS_MAX, submit_version
+from rs3gwd.s3.object_reads import LOOKUPS_MAX
+from rs3gwd.s3.objects import submit_version
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
 
 

@@ -45,7 +45,7 @@ from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.etags import quote
 from rs3gwd.s3.headers import attributes_from, refuse_unimplemented
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, part_number_in
-from rs3gwd.s3.objects import LOOKUPS_MAX
+from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.ranges import ByteRange, parse_copy_source_range
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, key_text
 

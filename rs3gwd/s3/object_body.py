@@ -9,7 +9,7 @@ Source: GetObject in the Amazon S3 API Reference (Range, partNumber, x-amz-check
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from struct import unpack_from
 from types import TracebackType
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import StreamedBody
-from rs3gwd.base.ports import BodyReader, ObjectStore
+from rs3gwd.base.ports import BodyReader, Lookups, ObjectStore
 from rs3gwd.base.records import Checksum, ManifestRecord, VersionRecord
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import checksum_response_headers
@@ -27,7 +27,7 @@ from rs3gwd.s3.object_arguments import part_number_in
 from rs3gwd.s3.ranges import ByteRange, content_range, parse_range
 
 SMALL_BYTES_MAX = 64 * 1024
-"""Bodies that `ObjectStore.read_small` takes."""
+"""Bodies that `Lookups.read_small` takes."""
 
 
 class Selection(Struct, frozen=True):
@@ -39,8 +39,13 @@ class Selection(Struct, frozen=True):
     headers: Sequence[tuple[str, str]] = ()
 
 
-async def select_bytes(call: Call, version: VersionRecord) -> Selection:
-    """The bytes that a GET or HEAD asks for.
+def needs_manifest(query: Mapping[str, str], version: VersionRecord) -> bool:
+    """Whether a GET or HEAD asks for one part of a version that was uploaded in parts."""
+    return "partNumber" in query and version.manifest_id is not None
+
+
+def select_bytes(call: Call, version: VersionRecord, manifest: ManifestRecord | None) -> Selection:
+    """The bytes that a GET or HEAD asks for; `manifest` is given where `needs_manifest` says so.
 
     Raises ApiError: InvalidRange and InvalidPartNumber (416), InvalidArgument, InvalidRequest.
     """
@@ -54,7 +59,7 @@ async def select_bytes(call: Call, version: VersionRecord) -> Selection:
                 "InvalidRequest",
                 "Cannot specify both Range header and partNumber query parameter",
             )
-        return await _select_part(call.services.store, version, number, wants_checksum)
+        return _select_part(version, manifest, number, wants_checksum)
     size = version.size_bytes
     if range_header is not None and range_applies(
         headers.get("if-range"), etag=version.etag, last_modified_ms=version.last_modified_ms
@@ -70,17 +75,24 @@ async def select_bytes(call: Call, version: VersionRecord) -> Selection:
     return Selection(0, size, 200, shown)
 
 
+def read_at_once(lookups: Lookups, version: VersionRecord, selection: Selection) -> bytes | None:
+    """The body of a GET that is small and at hand, else None. Raises VersionGone, DataCorrupt."""
+    if selection.start == selection.end:
+        return b""
+    if version.size_bytes > SMALL_BYTES_MAX or version.blob is None:
+        return None
+    data = lookups.read_small(version)
+    if data is None or selection.end - selection.start == len(data):
+        return data
+    return data[selection.start : selection.end]
+
+
 async def open_bytes(
     store: ObjectStore, version: VersionRecord, selection: Selection
 ) -> bytes | StreamedBody:
     """The body of a GET. Raises VersionGone, DataCorrupt and what else the store raises."""
     if selection.start == selection.end:
         return b""
-    if version.size_bytes <= SMALL_BYTES_MAX and version.blob is not None:
-        data = await store.read_small(version)
-        if data is not None:
-            whole = selection.end - selection.start == len(data)
-            return data if whole else data[selection.start : selection.end]
     context = store.open_body(version, selection.start, selection.end)
     reader = await context.__aenter__()
     return StreamedBody(length=selection.end - selection.start, source=OpenedBody(reader, context))
@@ -116,8 +128,8 @@ def part_sizes(manifest: ManifestRecord) -> list[tuple[int, int]]:
     return list(zip(numbers, sizes, strict=True))
 
 
-async def _select_part(
-    store: ObjectStore, version: VersionRecord, number: int, wants_checksum: bool
+def _select_part(
+    version: VersionRecord, manifest: ManifestRecord | None, number: int, wants_checksum: bool
 ) -> Selection:
     if version.manifest_id is None:
         if number != 1:
@@ -125,7 +137,7 @@ async def _select_part(
         whole = Selection(0, version.size_bytes, 206)
         checksum = version.checksum if wants_checksum else None
         return _with_part_headers(whole, version, checksum)
-    manifest = await store.get_manifest(version)
+    assert manifest is not None, "a part of many is found in the manifest"
     count = len(manifest.numbers) // 2
     numbers = unpack_from(f">{count}H", manifest.numbers)
     index = bisect_left(numbers, number)

@@ -23,6 +23,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rs3gwd.base.http import Response
+from rs3gwd.base.ports import Lookups
 from rs3gwd.s3.attributes import get_object_attributes
 from rs3gwd.s3.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
 from rs3gwd.s3.bucket_tagging import (
@@ -60,14 +61,23 @@ from rs3gwd.s3.object_lock import (
     put_object_lock_configuration,
     put_object_retention,
 )
+from rs3gwd.s3.object_reads import (
+    get_object,
+    get_object_at_once,
+    head_object,
+    head_object_at_once,
+)
 from rs3gwd.s3.object_tagging import (
     delete_object_tagging,
     get_object_tagging,
     put_object_tagging,
 )
-from rs3gwd.s3.objects import get_object, head_object, put_object
+from rs3gwd.s3.objects import put_object
 
 Handler = Callable[[Call], Awaitable[Response]]
+
+AtOnce = Callable[[Call, Lookups], Response | None]
+"""A handler that waits for nothing, and gives None where it would have to."""
 
 
 class Level(StrEnum):
@@ -85,6 +95,7 @@ class Operation(Struct, frozen=True):
     is given. `query` are the parameters that must be there, `header` one that must be (lower case).
     `alias_of` is the row that answers in place of this one. `partial` says what is missing from
     what the handler does. `in_model` is False for a request that AWS takes and its SDKs do not know.
+    `at_once` is tried before the handler.
     """
 
     name: str
@@ -98,6 +109,7 @@ class Operation(Struct, frozen=True):
     alias_of: str = ""
     partial: str = ""
     in_model: bool = True
+    at_once: AtOnce | None = None
 
 
 _LEVELS = {"/": Level.SERVICE, "/Bucket": Level.BUCKET, "/Bucket/Key": Level.OBJECT}
@@ -114,6 +126,7 @@ def _row(
     alias_of: str = "",
     partial: str = "",
     in_model: bool = True,
+    at_once: AtOnce | None = None,
 ) -> Operation:
     """A row; `target` is the method and the target as the API reference writes them."""
     method, _, uri = target.partition(" ")
@@ -130,6 +143,7 @@ def _row(
         alias_of=alias_of,
         partial=partial,
         in_model=in_model,
+        at_once=at_once,
     )
 
 
@@ -409,6 +423,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:GetObject",
         get_object,
         version_action="s3:GetObjectVersion",
+        at_once=get_object_at_once,
     ),
     _row(
         "HeadObject",
@@ -416,6 +431,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:GetObject",
         head_object,
         version_action="s3:GetObjectVersion",
+        at_once=head_object_at_once,
     ),
     _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object, partial=_NO_OBJECT_EXTRAS),
     _row(

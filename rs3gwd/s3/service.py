@@ -12,12 +12,14 @@ signature outside its body, so what it asks for is refused before the question o
 preflight carries none at all and gets an answer of its own.
 """
 
+from collections.abc import Awaitable
 from typing import NoReturn
 
 import msgspec
 
 from rs3gwd.base.errors import ApiError, NoSuchBucket, Rs3gwError
 from rs3gwd.base.http import Request, Response
+from rs3gwd.base.ports import Lookups
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.authorize import authorize
@@ -57,12 +59,17 @@ class S3Service:
 
         Other exceptions are bugs, and pass through.
         """
+        answer = self.begin(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    def begin(self, request: Request) -> Response | Awaitable[Response]:
+        """The same as far as it goes without waiting: the response, or what waits for it."""
         if request.method == "OPTIONS":
-            return await self._answer_preflight(request)
-        response = await self._answer(request)
+            return self._answer_preflight(request)
+        answer = self._answer(request)
         if "origin" in request.headers:
-            response.headers += await self._cross_origin_headers(request)
-        return response
+            return self._with_cross_origin_headers(request, answer)
+        return answer
 
     async def _answer_preflight(self, request: Request) -> Response:
         bucket, key = "", b""
@@ -76,6 +83,13 @@ class S3Service:
             )
         return response
 
+    async def _with_cross_origin_headers(
+        self, request: Request, answer: Response | Awaitable[Response]
+    ) -> Response:
+        response = answer if isinstance(answer, Response) else await answer
+        response.headers += await self._cross_origin_headers(request)
+        return response
+
     async def _cross_origin_headers(self, request: Request) -> list[tuple[str, str]]:
         """What the rules of the bucket add to an answer, an error too; no bucket has no rules."""
         try:
@@ -87,7 +101,8 @@ class S3Service:
             return []
         return await cross_origin_headers(self._services.store, request, bucket)
 
-    async def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        """Everything but what CORS adds."""
         route: Route | None = None
         principal = ""
         try:
@@ -100,18 +115,79 @@ class S3Service:
                 request = _with_headers(request, authenticated.query_headers)
                 # A header may choose the operation (x-amz-copy-source).
                 route = self._router.route(request)
-            response = await self._carry_out(request, route, authenticated)
+            lookups = self._services.store.lookups_now()
+            if lookups is None:
+                return self._carry_out(request, route, authenticated)
+            call = self._admit(request, route, authenticated, lookups)
+            at_once = route.operation.at_once
+            response = at_once(call, lookups) if at_once is not None else None
+            if response is None:
+                return self._carry_out(request, route, authenticated, call)
             response.operation = route.operation.name
         except Rs3gwError as error:
-            response = self._error_response(
-                error,
-                request,
-                bucket=route.bucket if route else "",
-                key=route.key if route else b"",
-                operation=route.operation.name if route else "Unknown",
-            )
+            response = self._refusal(error, request, route)
         response.principal = principal
         return response
+
+    async def _carry_out(
+        self, request: Request, route: Route, authenticated: Authenticated, call: Call | None = None
+    ) -> Response:
+        """What has to wait: the handler, and where need be the permission, which gives `call`."""
+        try:
+            if call is None:
+                lookups = await self._services.store.wait_lookups()
+                call = self._admit(request, route, authenticated, lookups)
+            handler = route.operation.handler
+            assert handler is not None, "what nobody handles is not admitted"
+            response = await handler(call)
+            response.operation = route.operation.name
+        except Rs3gwError as error:
+            response = self._refusal(error, request, route)
+        response.principal = authenticated.principal.access_key_id
+        return response
+
+    def _authenticate(self, request: Request) -> Authenticated:
+        return authenticate(
+            request,
+            directory=self._services.directory,
+            now_ms=self._services.clock.now_ms(),
+            settings=self._settings,
+            signing_keys=self._signing_keys,
+        )
+
+    def _admit(
+        self, request: Request, route: Route, authenticated: Authenticated, lookups: Lookups
+    ) -> Call:
+        """Permission: every handler is called with what this gives. Raises ApiError."""
+        operation = route.operation
+        record: BucketRecord | None = None
+        if operation.level is not Level.SERVICE and operation.name != _BUCKET_MAKER:
+            record = lookups.get_bucket(route.bucket)
+        decision = _decide(route, authenticated, record)
+        if record is not None:
+            _check_expected_owner(request, record)
+        if operation.handler is None:
+            _not_implemented(operation)
+        return Call(
+            request=request,
+            operation=operation.name,
+            bucket=route.bucket,
+            key=route.key,
+            query=route.query,
+            payload=authenticated.payload,
+            decision=decision,
+            services=self._services,
+            bucket_record=record,
+        )
+
+    def _refusal(self, error: Rs3gwError, request: Request, route: Route | None) -> Response:
+        return self._error_response(
+            error,
+            request,
+            bucket=route.bucket if route else "",
+            key=route.key if route else b"",
+            operation=route.operation.name if route else "Unknown",
+        )
 
     def _error_response(
         self, error: Rs3gwError, request: Request, *, bucket: str, key: bytes, operation: str
@@ -124,42 +200,6 @@ class S3Service:
             region=self._services.region,
             host_id=self._services.host_id,
             operation=operation,
-        )
-
-    def _authenticate(self, request: Request) -> Authenticated:
-        return authenticate(
-            request,
-            directory=self._services.directory,
-            now_ms=self._services.clock.now_ms(),
-            settings=self._settings,
-            signing_keys=self._signing_keys,
-        )
-
-    async def _carry_out(
-        self, request: Request, route: Route, authenticated: Authenticated
-    ) -> Response:
-        """Permission, then the handler."""
-        operation = route.operation
-        record: BucketRecord | None = None
-        if operation.level is not Level.SERVICE and operation.name != _BUCKET_MAKER:
-            record = await self._services.store.get_bucket(route.bucket)
-        decision = _decide(route, authenticated, record)
-        if record is not None:
-            _check_expected_owner(request, record)
-        if operation.handler is None:
-            _not_implemented(operation)
-        return await operation.handler(
-            Call(
-                request=request,
-                operation=operation.name,
-                bucket=route.bucket,
-                key=route.key,
-                query=route.query,
-                payload=authenticated.payload,
-                decision=decision,
-                services=self._services,
-                bucket_record=record,
-            )
         )
 
 

@@ -106,25 +106,67 @@ class MemoryBodyReader:
         return piece
 
 
+class MemoryLookups:
+    """The port `Lookups` over the state of a `MemoryStore`."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def get_bucket(self, name: str) -> BucketRecord:
+        """Raises NoSuchBucket."""
+        return self._state.bucket(name).record
+
+    def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
+        """See the port."""
+        found = self._state.buckets.get(bucket.name)
+        if found is None or found.record.bucket_id != bucket.bucket_id:
+            return None
+        return found.documents.get(kind)
+
+    def get_version(self, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:
+        """Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed."""
+        version = self._state.bucket(bucket).get(key, version_id)
+        if version.kind is VersionKind.DELETE_MARKER:
+            raise MethodNotAllowed(
+                "The specified method is not allowed against this resource.",
+                delete_marker_version_id=version.version_id,
+                last_modified_ms=version.last_modified_ms,
+            )
+        return version
+
+    def read_small(self, version: VersionRecord) -> bytes | None:
+        """The body of a version with one small blob. Raises VersionGone."""
+        if version.blob is None or version.size_bytes > SMALL_BYTES_MAX:
+            return None
+        return _body(self._state, version)
+
+
 class MemoryStore:
     """The port `ObjectStore` in memory; `directory` is the port `Directory` over the same state."""
 
     def __init__(self) -> None:
         self.state = MemoryState()
         self.directory = MemoryDirectory(self.state)
+        self.lookups = MemoryLookups(self.state)
+
+    def lookups_now(self) -> MemoryLookups | None:
+        """The state as it is."""
+        return self.lookups
+
+    async def wait_lookups(self) -> MemoryLookups:
+        """The state as it is."""
+        await trio.lowlevel.checkpoint()
+        return self.lookups
 
     async def get_bucket(self, name: str) -> BucketRecord:
         """Raises NoSuchBucket."""
         await trio.lowlevel.checkpoint()
-        return self.state.bucket(name).record
+        return self.lookups.get_bucket(name)
 
     async def get_configuration(self, bucket: BucketRecord, kind: str) -> bytes | None:
         """See the port."""
         await trio.lowlevel.checkpoint()
-        found = self.state.buckets.get(bucket.name)
-        if found is None or found.record.bucket_id != bucket.bucket_id:
-            return None
-        return found.documents.get(kind)
+        return self.lookups.get_configuration(bucket, kind)
 
     async def list_buckets(
         self, *, owner_id: str, prefix: str = "", after: str = "", limit: int = 1000
@@ -142,14 +184,7 @@ class MemoryStore:
     async def get_version(self, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:
         """Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed."""
         await trio.lowlevel.checkpoint()
-        version = self.state.bucket(bucket).get(key, version_id)
-        if version.kind is VersionKind.DELETE_MARKER:
-            raise MethodNotAllowed(
-                "The specified method is not allowed against this resource.",
-                delete_marker_version_id=version.version_id,
-                last_modified_ms=version.last_modified_ms,
-            )
-        return version
+        return self.lookups.get_version(bucket, key, version_id)
 
     async def get_manifest(self, version: VersionRecord) -> ManifestRecord:
         """Raises VersionGone."""
@@ -310,20 +345,14 @@ class MemoryStore:
         """The bytes from `start` to `end`. Raises VersionGone."""
         await trio.lowlevel.checkpoint()
         assert 0 <= start <= end <= version.size_bytes, "a range outside the object"
-        yield MemoryBodyReader(self._body(version)[start:end])
+        yield MemoryBodyReader(_body(self.state, version)[start:end])
 
-    async def read_small(self, version: VersionRecord) -> bytes | None:
-        """The body of a version with one small blob. Raises VersionGone."""
-        await trio.lowlevel.checkpoint()
-        if version.blob is None or version.size_bytes > SMALL_BYTES_MAX:
-            return None
-        return self._body(version)
 
-    def _body(self, version: VersionRecord) -> bytes:
-        try:
-            return self.state.body(version)
-        except KeyError as error:
-            raise VersionGone("the version was replaced or deleted") from error
+def _body(state: MemoryState, version: VersionRecord) -> bytes:
+    try:
+        return state.body(version)
+    except KeyError as error:
+        raise VersionGone("the version was replaced or deleted") from error
 
 
 def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:

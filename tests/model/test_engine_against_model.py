@@ -462,7 +462,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
         if version.manifest_id is not None:
             record = await target.store.get_manifest(version)
             manifest = (record.end_offsets, record.numbers, record.checksums)
-        small = await target.store.read_small(version)
+        lookups = target.store.lookups_now()
+        assert lookups is not None
+        small = lookups.read_small(version)
         whole = await read_body(target.store, version)
         assert small in (None, whole)
         return target.view_version(version, is_latest=False, digest=None), piece, manifest

@@ -2,8 +2,11 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from xml.etree import ElementTree
+
+import pytest
 
 from rs3gwd.base.commands import CreateBucket, PutBucketVersioning
 from rs3gwd.base.errors import ApiError, Rs3gwError
@@ -13,6 +16,7 @@ from rs3gwd.base.records import AccountRecord, Versioning
 from rs3gwd.iam.payload import PayloadKind, PayloadPlan
 from rs3gwd.iam.principal import Decision, Principal
 from rs3gwd.s3.call import Call, Services
+from rs3gwd.s3.operations import OPERATIONS
 from rs3gwd.testing.bytes_body import BytesBody
 from rs3gwd.testing.clock import ManualClock
 from rs3gwd.testing.memory_store import MemoryStore
@@ -25,6 +29,8 @@ BUCKET = "bucket"
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 Handler = Callable[[Call], Awaitable[Response]]
+
+AT_ONCE = {row.handler: row.at_once for row in OPERATIONS if row.at_once is not None}
 
 
 class World:
@@ -96,8 +102,26 @@ class World:
         )
 
     async def run(self, handler: Handler, key: str = "key", **arguments: object) -> Response:
-        """Calls a handler; see `call` for the arguments."""
-        return await handler(await self.call(key, **arguments))  # type: ignore[arg-type]
+        """Calls a handler; see `call` for the arguments.
+
+        Where the operation has a form that waits for nothing, it must answer the same or nothing.
+        """
+        call = await self.call(key, **arguments)  # type: ignore[arg-type]
+        if handler not in AT_ONCE:
+            return await handler(call)
+        try:
+            at_once = AT_ONCE[handler](call, self.store.lookups)
+        except Rs3gwError as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                await handler(call)
+            raise
+        response = await handler(call)
+        if at_once is not None:
+            assert (at_once.status, at_once.headers) == (response.status, response.headers)
+            assert at_once.length_override == response.length_override
+            if not isinstance(response.body, StreamedBody):
+                assert await body_of(at_once) == response.body
+        return response
 
     async def make_bucket(self, name: str, owner: AccountRecord = OWNER) -> None:
         """Makes a further bucket."""

@@ -25,8 +25,9 @@ from rs3gwd.s3.copy import copy_object
 from rs3gwd.s3.copy_source import SourceName, check_copy_size, parse_copy_source
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.delete import delete_object
+from rs3gwd.s3.object_reads import LOOKUPS_MAX, get_object
 from rs3gwd.s3.object_tagging import get_object_tagging
-from rs3gwd.s3.objects import LOOKUPS_MAX, get_object, put_object
+from rs3gwd.s3.objects import put_object
 from rs3gwd.testing.clock import TEST_EPOCH_MS
 from rs3gwd.testing.memory_store import MemoryStore
 

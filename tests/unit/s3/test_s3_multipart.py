@@ -26,8 +26,9 @@ from rs3gwd.s3.multipart import (
     upload_part,
     upload_part_copy,
 )
+from rs3gwd.s3.object_reads import get_object, head_object
 from rs3gwd.s3.object_tagging import get_object_tagging
-from rs3gwd.s3.objects import get_object, head_object, put_object
+from rs3gwd.s3.objects import put_object
 
 pytestmark = pytest.mark.proves(
     "CreateMultipartUpload",

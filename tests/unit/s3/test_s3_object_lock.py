@@ -24,7 +24,8 @@ from rs3gwd.s3.object_lock import (
     put_object_lock_configuration,
     put_object_retention,
 )
-from rs3gwd.s3.objects import get_object, head_object, put_object
+from rs3gwd.s3.object_reads import get_object, head_object
+from rs3gwd.s3.objects import put_object
 
 pytestmark = pytest.mark.proves(
     "GetObjectLockConfiguration",

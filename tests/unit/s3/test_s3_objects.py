@@ -18,16 +18,16 @@ from object_world import (
 
 from rs3gwd.base.commands import PutBucketDurability
 from rs3gwd.base.errors import ApiError, DataCorrupt, MethodNotAllowed, NoSuchKey, VersionGone
-from rs3gwd.base.http import StreamedBody
 from rs3gwd.base.ports import BodyReader
 from rs3gwd.base.records import Durability, Versioning, VersionRecord
 from rs3gwd.s3.dates import http_date
 from rs3gwd.s3.delete import delete_object
 from rs3gwd.s3.object_body import SMALL_BYTES_MAX
-from rs3gwd.s3.objects import LOOKUPS_MAX, get_object, head_object, put_object
+from rs3gwd.s3.object_reads import LOOKUPS_MAX, get_object, get_object_at_once, head_object
+from rs3gwd.s3.objects import put_object
 from rs3gwd.testing.bytes_body import BytesBody
 from rs3gwd.testing.clock import TEST_EPOCH_MS
-from rs3gwd.testing.memory_store import MemoryStore
+from rs3gwd.testing.memory_store import MemoryLookups, MemoryStore
 
 HELLO_ETAG = '"5d41402abc4b2a76b9719d911017c592"'
 
@@ -77,14 +77,16 @@ async def test_head_says_what_get_says_without_the_bytes() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1, 3 * 1024 * 1024])
 async def test_bodies_of_every_size_come_back(size: int) -> None:
-    """Small ones with the head, larger ones from a reader."""
+    """Small ones at once, larger ones from a reader."""
     world = await make_world()
     data = hashlib.shake_128(b"x").digest(size)
     put = await world.run(put_object, body=data)
     assert headers_of(put)["etag"] == f'"{hashlib.md5(data).hexdigest()}"'
-    got = await world.run(get_object, method="GET")
-    assert isinstance(got.body, StreamedBody) is (size > SMALL_BYTES_MAX)
-    assert await body_of(got) == data
+    call = await world.call(method="GET")
+    at_once = get_object_at_once(call, world.store.lookups)
+    assert (at_once is None) is (size > SMALL_BYTES_MAX)
+    assert await body_of(at_once or await get_object(call)) == data
+    assert await body_of(await get_object(call)) == data
 
 
 @pytest.mark.parametrize("size", [100, SMALL_BYTES_MAX * 2])
@@ -372,11 +374,51 @@ async def test_a_body_that_was_opened_is_closed_when_it_was_sent() -> None:
 async def test_corrupt_bytes_are_an_error_before_the_head_is_sent() -> None:
     """What the store refuses to give out is never a 200."""
 
-    class CorruptStore(MemoryStore):
-        async def read_small(self, version: VersionRecord) -> bytes | None:
+    class CorruptLookups(MemoryLookups):
+        def read_small(self, version: VersionRecord) -> bytes | None:
             raise DataCorrupt("block 0")
+
+    class CorruptStore(MemoryStore):
+        @asynccontextmanager
+        async def open_body(
+            self, version: VersionRecord, start: int, end: int
+        ) -> AsyncIterator[BodyReader]:
+            raise DataCorrupt("block 0")
+            yield
 
     world = await make_world(store=CorruptStore())
     await world.run(put_object, body=b"hello")
+    call = await world.call(method="GET")
     with pytest.raises(DataCorrupt):
-        await world.run(get_object, method="GET")
+        get_object_at_once(call, CorruptLookups(world.store.state))
+    with pytest.raises(DataCorrupt):
+        await get_object(call)
+
+
+async def test_a_small_body_is_given_at_once() -> None:
+    """A plain GET or a range of it waits for nothing; a large body is left to whoever waits."""
+    world = await hello()
+    lookups = world.store.lookups
+    whole = get_object_at_once(await world.call(method="GET"), lookups)
+    assert whole is not None
+    assert whole.body == b"hello"
+    part = get_object_at_once(
+        await world.call(method="GET", headers={"range": "bytes=1-2"}), lookups
+    )
+    assert part is not None
+    assert part.body == b"el"
+    await world.run(put_object, "large", body=b"x" * (SMALL_BYTES_MAX + 1))
+    assert get_object_at_once(await world.call("large", method="GET"), lookups) is None
+
+
+async def test_a_version_that_is_gone_is_left_to_whoever_looks_again() -> None:
+    """A race that is lost between look-up and read is no answer."""
+
+    class LateLookups(MemoryLookups):
+        def read_small(self, version: VersionRecord) -> bytes | None:
+            raise VersionGone("replaced")
+
+    world = await hello()
+    assert (
+        get_object_at_once(await world.call(method="GET"), LateLookups(world.store.state)) is None
+    )

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from s3_world import ALICE, BOB, S3World
 
-from rs3gwd.base.records import AccessKeyStatus
+from rs3gwd.base.records import AccessKeyStatus, BucketRecord
 from rs3gwd.s3.operations import OPERATIONS, Level
 
 PATHS = {Level.SERVICE: "/", Level.BUCKET: "/bucket", Level.OBJECT: "/bucket/key"}
@@ -152,10 +152,10 @@ async def test_a_form_upload_is_not_implemented_whoever_asks(world: S3World) -> 
 async def test_a_bug_passes_through_to_the_gateway(world: S3World) -> None:
     """What is no error of ours is not dressed up as one."""
 
-    async def broken(name: str) -> None:
+    def broken(name: str) -> BucketRecord:
         raise ZeroDivisionError
 
-    world.store.get_bucket = broken  # type: ignore[method-assign,assignment]
+    world.store.lookups.get_bucket = broken  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         await world.call("GET", "/bucket")
 
@@ -167,3 +167,14 @@ async def test_a_bucket_is_served_by_host_name() -> None:
     assert (await world.call("PUT", "/", host=host)).status == 200
     assert (await world.call("GET", "/?location", host=host)).status == 200
     assert (await world.call("HEAD", "/bucket")).status == 200
+
+
+async def test_a_store_that_must_wait_before_it_reads_is_waited_for(world: S3World) -> None:
+    """Permission, look-up and answer are those of a store that need not."""
+    await world.call("PUT", "/bucket/key", body=b"hello")
+    at_once = await world.call("GET", "/bucket/key")
+    world.store.lookups_now = lambda: None  # type: ignore[method-assign]
+    waited = await world.call("GET", "/bucket/key")
+    assert (waited.status, waited.body, waited.headers) == (200, b"hello", at_once.headers)
+    assert (await world.call("GET", "/bucket/key", by=BOB)).code == "AccessDenied"
+    assert (await world.call("GET", "/bucket/none")).code == "NoSuchKey"

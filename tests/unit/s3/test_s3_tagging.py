@@ -4,12 +4,13 @@ import pytest
 from object_world import headers_of, make_world, refused_code, xml_of
 
 from rs3gwd.base.records import Versioning
+from rs3gwd.s3.object_reads import get_object
 from rs3gwd.s3.object_tagging import (
     delete_object_tagging,
     get_object_tagging,
     put_object_tagging,
 )
-from rs3gwd.s3.objects import get_object, put_object
+from rs3gwd.s3.objects import put_object
 
 pytestmark = pytest.mark.proves("GetObjectTagging", "PutObjectTagging", "DeleteObjectTagging")
 
