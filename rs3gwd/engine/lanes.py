@@ -31,6 +31,16 @@ an extent of their own. With segments of 256 MiB at most 0.4% stays unused."""
 
 _PADDING = bytes(ALIGNMENT)
 
+ZEROS_AHEAD_BYTES = 256 << 10
+"""Zeros written behind a small batch, once in 60 bodies of 4 KiB. A sync over blocks that are only
+allocated must also note in the file system's journal that they now hold data: 220 us, over blocks
+that were written before 150."""
+
+ZEROS_BATCH_BYTES_MAX = 64 << 10
+"""Bytes of the greatest batch that gets them: in a larger one they cost more than they save."""
+
+_ZEROS = memoryview(bytes(ZEROS_AHEAD_BYTES))
+
 
 def room_min(segment_bytes: int) -> int:
     """The least room with which a lane is still used, where segments have `segment_bytes`."""
@@ -167,6 +177,7 @@ class SmallLane:
     def __init__(self, store: SegmentStore, *, segment: Segment | None = None) -> None:
         self._store = store
         self._segment = segment
+        self._written_end = 0
         self._replaced: list[Segment] = []
         self._sealable: deque[Segment] = deque()
 
@@ -220,13 +231,21 @@ class SmallLane:
     def _flush(
         self, segment: Segment | None, buffers: Sequence[Buffer], *, start: int, end: int
     ) -> None:
-        if segment is not None and buffers:
-            self._store.write(segment, buffers, offset=start, end=end)
-            segment.position = end
+        if segment is None or not buffers:
+            return
+        written_end = end
+        if self._written_end < end and end - start <= ZEROS_BATCH_BYTES_MAX:
+            # Only where it is allocated: zeros must not be what fills a disk.
+            written_end = max(end, min(end + ZEROS_AHEAD_BYTES, segment.allocated_end))
+            buffers = [*buffers, _ZEROS[: written_end - end]]
+        self._store.write(segment, buffers, offset=start, end=written_end)
+        self._written_end = max(self._written_end, written_end)
+        segment.position = end
 
     def _replace(self) -> Segment:
         created = self._store.create()
         if self._segment is not None:
             self._replaced.append(self._segment)
         self._segment = created
+        self._written_end = 0
         return created
