@@ -249,14 +249,13 @@ class Committer:
                 self._apply(entry, txn, applier, ledger, freed)
             applier.finish()
             ledger.write(txn)
-            commit_id = txn.transaction_id
             if any(_changes_configuration(entry) for entry in entries):
-                self._shared.announce_config(commit_id)
+                self._shared.announce_config(txn.transaction_id)
             txn.commit()
         except BaseException:
             txn.abort()
             raise
-        self._shared.publish_commit(commit_id)
+        self._shared.publish_commit()
         ledger.apply()
         self._note_unsynced(entries, freed)
 

@@ -5,7 +5,7 @@ knows without asking when what it holds of the store is out of date: as a look a
 saves asking the guard.
 
     slot  bytes   written by the core                             meaning
-    0     0-7     after each LMDB commit, before anyone is told   id of the last commit
+    0     0-7     after each LMDB commit, before anyone is told   count of the commits so far
     1     8-15    before a commit that changes configuration      id of that commit
     2     16-23   once                                            1: the disk takes no more writes
 
@@ -16,6 +16,10 @@ order comes from elsewhere: whoever knows of an acknowledgement has it through a
 core through a worker and a client to another worker. Each hop puts the message into a queue under a
 kernel lock and takes it out under the same lock, which orders the store before the message and the
 message before the load on both machines. Whoever knows of no acknowledgement may see either number.
+
+Why the first slot is a count and not LMDB's transaction id: a commit that changed nothing, since
+all its commands were refused, leaves its id to the next one. Who took 19 for a sign of something
+new would not see the second 19.
 
 Why the configuration's slot holds a commit's id and is written before that commit: a reader that
 begins a transaction and then reads the slot knows whether the snapshot it got has the change (its
@@ -66,13 +70,13 @@ class SharedState:
         return self._descriptor
 
     @property
-    def commit_id(self) -> int:
-        """The id of the last commit that anyone may have been told of; 0 before the first."""
+    def commit_count(self) -> int:
+        """The commits that anyone may have been told of."""
         return self._slots[_COMMIT]
 
     @property
     def config_id(self) -> int:
-        """The id of the last commit, finished or not, that changes buckets, accounts or keys."""
+        """LMDB's id of the last commit, finished or not, that changes buckets, accounts or keys."""
         return self._slots[_CONFIG]
 
     @property
@@ -80,9 +84,9 @@ class SharedState:
         """Whether the disk is out of use for writes, for the whole node."""
         return self._slots[_FAILED] != 0
 
-    def publish_commit(self, commit_id: int) -> None:
-        """A commit is durable. To be called before anyone is told of it."""
-        self._slots[_COMMIT] = commit_id
+    def publish_commit(self) -> None:
+        """A commit is durable. To be called before anyone is told; by one thread at once."""
+        self._slots[_COMMIT] += 1
 
     def announce_config(self, commit_id: int) -> None:
         """The commit that is about to be made changes configuration."""

@@ -4,8 +4,8 @@ A request makes five look-ups, and beginning and ending a read transaction costs
 them. What they would see changes only when a batch is committed, so one transaction serves them all
 until then: as one newspaper lies on the table of a reading room until the next one comes.
 
-The core writes the id of each commit to a shared page before anyone is told of it
-(`rs3gwd.engine.shared_state`). A view compares it at every use and begins anew when it has moved,
+The core counts each commit on a shared page before anyone is told of it
+(`rs3gwd.engine.shared_state`). A view looks at it at every use and begins anew when it has moved,
 so a look-up that begins after an acknowledgement sees what was acknowledged, in every process.
 
 Decoded rows of configuration (buckets, accounts, keys) are kept from one view to the next, under
@@ -29,13 +29,13 @@ from rs3gwd.engine.shared_state import SharedState
 class View:
     """A read transaction that is begun when needed and kept. Belongs to the event loop."""
 
-    __slots__ = ("_commit_id", "_environment", "_kept", "_kept_id", "_shared", "_txn")
+    __slots__ = ("_commit_count", "_environment", "_kept", "_kept_id", "_shared", "_txn")
 
     def __init__(self, environment: Environment, shared: SharedState) -> None:
         self._environment = environment
         self._shared = shared
         self._txn: Transaction | None = None
-        self._commit_id = -1
+        self._commit_count = -1
         self._kept: dict[Any, Any] = {}
         self._kept_id = -1
 
@@ -45,13 +45,13 @@ class View:
         Raises Overloaded. An error of LMDB may leave it unusable: `drop` it then.
         """
         txn = self._txn
-        if txn is None or self._commit_id != self._shared.commit_id:
+        if txn is None or self._commit_count != self._shared.commit_count:
             txn = self._begin()
         return txn
 
     def sweep(self) -> None:
         """Ends the transaction if there has been a commit since it began."""
-        if self._commit_id != self._shared.commit_id:
+        if self._commit_count != self._shared.commit_count:
             self.drop()
 
     def drop(self) -> None:
@@ -64,7 +64,7 @@ class View:
         self.drop()
         shared = self._shared
         # Before it begins: a commit that comes in between is then met once too often, never missed.
-        self._commit_id = shared.commit_id
+        self._commit_count = shared.commit_count
         txn = self._txn = self._environment.read()
         # After it began: every change that the snapshot has was announced by now.
         config_id = shared.config_id

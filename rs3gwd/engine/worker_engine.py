@@ -125,7 +125,7 @@ class _Reporter:
             self._channel.abort()  # a core that reads nothing cannot be told: it is as good as gone
 
 
-class _WorkerParts:
+class WorkerParts:
     """Everything that `WorkerEngine.open` joins, built in a thread."""
 
     def __init__(
@@ -227,8 +227,8 @@ class _WorkerParts:
 class WorkerEngine:
     """An open store in a worker process; see `rs3gwd.engine.face.EngineFace`."""
 
-    def __init__(self, parts: _WorkerParts) -> None:
-        self._parts = parts
+    def __init__(self, parts: WorkerParts) -> None:
+        self.parts = parts
         self._view = parts.view
         self._released: set[int] = set()
         self._is_core_gone = False
@@ -257,7 +257,7 @@ class WorkerEngine:
         DiskFailed, DataCorrupt, FormatError. `close` it at the end.
         """
         build = partial(
-            _WorkerParts,
+            WorkerParts,
             path,
             channel=channel,
             shared=shared,
@@ -276,7 +276,7 @@ class WorkerEngine:
         Raises `CoreGone` when the core's end of the channel closes: the process must end then,
         whatever waits is told that its outcome is unknown.
         """
-        parts = self._parts
+        parts = self.parts
         welcome = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
@@ -300,26 +300,26 @@ class WorkerEngine:
 
     def stage(self, *, size_hint: int | None, durability: Durability) -> BodyStage:
         """A place for one body, an async context manager; see `rs3gwd.base.ports.Stage`."""
-        return BodyStage(self._parts.stage_parts, size_hint=size_hint, durability=durability)
+        return BodyStage(self.parts.stage_parts, size_hint=size_hint, durability=durability)
 
     async def submit(self, command: AnyCommand, staged: StagedBlob | None = None) -> CommandResult:
         """Commits a command and the body it names; see `rs3gwd.base.ports.ObjectStore.submit`."""
         assert staged is None or isinstance(staged, StagedBody)
-        return await self._parts.commit.submit(command, staged)
+        return await self.parts.commit.submit(command, staged)
 
     def open_body(self, version: VersionRecord, start: int, end: int) -> OpenBody:
         """Verified bytes of a version, an async context manager giving a BodyReader.
 
         Raises (on entry) VersionGone, DataCorrupt.
         """
-        return self._parts.bodies.open(version, start, end)
+        return self.parts.bodies.open(version, start, end)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """A small body that is in the page cache, verified; None where `open_body` must be used.
 
         Raises VersionGone, DataCorrupt.
         """
-        return self._parts.bodies.read_small(version)
+        return self.parts.bodies.read_small(version)
 
     def look_up(
         self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
@@ -336,17 +336,17 @@ class WorkerEngine:
         except BaseException as error:
             self._view.drop()
             if isinstance(error, DataCorrupt | FormatError):
-                self._parts.bodies.report(str(error))
+                self.parts.bodies.report(str(error))
             raise
 
     @property
     def disk_failure(self) -> str | None:
         """Why the disk takes no more writes, or None while it does."""
-        return self._parts.health.failure
+        return self.parts.health.failure
 
     def statistics(self) -> WorkerStatistics:
         """The figures of this moment."""
-        parts = self._parts
+        parts = self.parts
         return WorkerStatistics(
             commands=parts.commit.commands,
             batches=parts.commit.batches,
@@ -362,8 +362,8 @@ class WorkerEngine:
         """Closes everything, after `run` has ended. The core reads the end of the channel."""
         with trio.CancelScope(shield=True):  # bounded: no request is left, only a few closes
             self._view.drop()
-            self._parts.channel.close()
-            await self._parts.threads.run(self._parts.close)
+            self.parts.channel.close()
+            await self.parts.threads.run(self.parts.close)
 
     async def __aenter__(self) -> WorkerEngine:
         return self
@@ -377,7 +377,7 @@ class WorkerEngine:
         await self.close()
 
     async def _listen(self, welcome: trio.Event, scope: trio.CancelScope) -> None:
-        channel = self._parts.channel
+        channel = self.parts.channel
         while frames := await channel.receive():
             for frame in frames:
                 self._handle(decode_from_core(frame), welcome)
@@ -385,7 +385,7 @@ class WorkerEngine:
         scope.cancel()
 
     def _handle(self, message: FromCore, welcome: trio.Event) -> None:
-        parts = self._parts
+        parts = self.parts
         match message:
             case Results():
                 parts.commit.on_results(message)
@@ -407,19 +407,19 @@ class WorkerEngine:
             await trio.sleep(SWEEP_INTERVAL_S)
             self._view.sweep()
             self._release()
-            if self._parts.lanes.busy:
-                await self._parts.threads.run(self._read_space)
+            if self.parts.lanes.busy:
+                await self.parts.threads.run(self._read_space)
 
     def _read_space(self) -> None:
         """While large bodies stream, what they may allocate ahead follows from how much is free."""
         try:
-            self._parts.space.refresh_when_old()
+            self.parts.space.refresh_when_old()
         except DiskFailed as error:
-            self._parts.health.latch(str(error))
+            self.parts.health.latch(str(error))
 
     def _release(self) -> None:
         """Tells the core which segments that are going nobody reads here."""
-        for segment_id in self._parts.access.removable():
+        for segment_id in self.parts.access.removable():
             if segment_id not in self._released:
                 self._released.add(segment_id)
-                self._parts.channel.send(Released(segment_id))
+                self.parts.channel.send(Released(segment_id))

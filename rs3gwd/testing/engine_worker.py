@@ -12,7 +12,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -32,11 +32,13 @@ RECEIVE_BYTES = 64 << 10
 
 @dataclass
 class WorkerNode:
-    """What a job gets: the worker's engine behind its ports."""
+    """What a job gets: the worker's engine behind its ports, and what jobs leave each other."""
 
     engine: WorkerEngine
     store: LocalStore
     directory: LocalDirectory
+    held: dict[bytes, trio.Event] = field(default_factory=dict)
+    holding: set[bytes] = field(default_factory=set)
 
 
 Job = Callable[..., Awaitable[Any]]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
 import trio
 
-from rs3gwd.base.commands import Conditions, CreateBucket, DeleteObject, PutObject
+from rs3gwd.base.commands import (
+    AnyCommand,
+    CommandResult,
+    Conditions,
+    CreateBucket,
+    DeleteObject,
+    PutObject,
+)
 from rs3gwd.base.errors import NoSuchKey, PreconditionFailed
-from rs3gwd.base.records import Attributes, Durability
+from rs3gwd.base.records import AccessKeyRecord, Attributes, Durability
 from rs3gwd.testing.engine_worker import WorkerNode
 from rs3gwd.testing.open_local import LocalNode
 
@@ -96,7 +104,7 @@ async def get(node: Node, key: bytes) -> bytes | None:
         version = await node.store.get_version(BUCKET, key, None)
     except NoSuchKey:
         return None
-    data = await node.store.read_small(version)
+    data = node.store.lookups_now().read_small(version)
     if data is not None:
         return data
     pieces = []
@@ -104,3 +112,66 @@ async def get(node: Node, key: bytes) -> bytes | None:
         while piece := await body.read():
             pieces.append(bytes(piece))
     return b"".join(pieces)
+
+
+async def hold_body(node: WorkerNode, key: bytes) -> bytes:
+    """Opens an object, reads it once `let_go` is called, and gives its bytes."""
+    version = await node.store.get_version(BUCKET, key, None)
+    go = node.held[key] = trio.Event()
+    pieces = []
+    async with node.store.open_body(version, 0, version.size_bytes) as body:
+        node.holding.add(key)
+        await go.wait()
+        while piece := await body.read():
+            pieces.append(bytes(piece))
+    return b"".join(pieces)
+
+
+async def is_held(node: WorkerNode, key: bytes) -> bool:
+    """Whether `hold_body` has opened an object."""
+    return key in node.holding
+
+
+async def let_go(node: WorkerNode, key: bytes) -> None:
+    """Lets `hold_body` read on."""
+    node.held[key].set()
+
+
+async def access_key(node: Node, access_key_id: str) -> AccessKeyRecord | None:
+    """The access key as requests are checked against it."""
+    return node.directory.access_key(access_key_id)
+
+
+async def submit(node: Node, command: AnyCommand) -> CommandResult:
+    """Commits a command that brings no bytes."""
+    return await node.store.submit(command)
+
+
+async def fail_disk(node: WorkerNode) -> None:
+    """A write of this worker fails."""
+    with node.engine.parts.health.writing("test"):
+        raise OSError(errno.EIO, "input/output error")
+
+
+async def disk_failure(node: Node) -> str | None:
+    """Why this process takes no writes."""
+    return node.engine.disk_failure
+
+
+async def spin(node: WorkerNode, keys: list[bytes], rounds: int) -> int:
+    """Reads keys again and again, each of which must be there whole; gives the bytes read."""
+    size_bytes = 0
+    for _ in range(rounds):
+        for key in keys:
+            data = await get(node, key)
+            assert data is not None, f"{key!r} is gone"
+            assert data == bytes_of(key, len(data)), f"{key!r} has other bytes"
+            size_bytes += len(data)
+    return size_bytes
+
+
+async def put_abandoned(node: Node, key: bytes, size_bytes: int) -> None:
+    """Receives a body and never commits it."""
+    async with node.store.stage(size_hint=None, durability=Durability.STRICT) as stage:
+        await stage.write(bytes_of(key, size_bytes))
+        await stage.finish()

@@ -12,15 +12,16 @@ READER = """
 import sys
 from rs3gwd.engine.shared_state import SharedState
 page = SharedState.attach(int(sys.argv[1]))
-print(page.commit_id, page.config_id, page.failed)
+print(page.commit_count, page.config_id, page.failed)
 """
 
 
 def test_what_the_core_writes_another_process_reads() -> None:
     """All slots, through an inherited descriptor."""
     page = SharedState.create()
-    page.publish_commit((1 << 63) + 5)
-    page.announce_config(7)
+    page.publish_commit()
+    page.publish_commit()
+    page.announce_config((1 << 63) + 5)
     page.set_failed()
     done = subprocess.run(
         [sys.executable, "-c", READER, str(page.descriptor)],
@@ -29,14 +30,14 @@ def test_what_the_core_writes_another_process_reads() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str((1 << 63) + 5), "7", "True"]
+    assert done.stdout.split() == ["2", str((1 << 63) + 5), "True"]
     page.close()
 
 
 def test_a_new_page_says_nothing() -> None:
     """No commit, no configuration, no failure."""
     page = SharedState.create()
-    assert (page.commit_id, page.config_id, page.failed) == (0, 0, False)
+    assert (page.commit_count, page.config_id, page.failed) == (0, 0, False)
     page.close()
 
 
@@ -45,8 +46,8 @@ def test_a_worker_cannot_write_the_page() -> None:
     page = SharedState.create()
     attached = SharedState.attach(os.dup(page.descriptor))
     with pytest.raises(TypeError):
-        attached.publish_commit(1)
-    page.publish_commit(4)
-    assert attached.commit_id == 4
+        attached.publish_commit()
+    page.publish_commit()
+    assert attached.commit_count == 1
     attached.close()
     page.close()

@@ -45,7 +45,7 @@ class Scene:
             if configuration:
                 self.shared.announce_config(commit_id)
         if publish:
-            self.shared.publish_commit(commit_id)
+            self.shared.publish_commit()
         return commit_id
 
     def value(self) -> bytes | None:
@@ -80,11 +80,22 @@ def test_a_view_shows_one_state_until_it_is_dropped(scene: Scene) -> None:
 
 
 def test_a_view_begins_anew_once_a_commit_is_published(scene: Scene) -> None:
-    """Without a drop, as in a worker: the id on the shared page is enough."""
+    """Without a drop, as in a worker: the count on the shared page is enough."""
     assert scene.value() is None
     scene.commit(b"1")
     assert scene.value() == b"1"
     scene.commit(b"2")
+    assert scene.value() == b"2"
+
+
+def test_a_commit_that_changes_nothing_hides_no_later_one(scene: Scene) -> None:
+    """LMDB gives its id to the next commit, which must be seen all the same."""
+    scene.commit(b"1")
+    with scene.environment.write() as txn:
+        unused = txn.transaction_id
+    scene.shared.publish_commit()
+    assert scene.value() == b"1"
+    assert scene.commit(b"2") == unused
     assert scene.value() == b"2"
 
 
