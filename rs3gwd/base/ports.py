@@ -9,7 +9,7 @@ cluster.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -58,6 +58,14 @@ class Threads(Protocol):
         """Runs `function` in a worker thread and gives its result or raises its exception.
 
         Cancellation waits for the function to end: it is never abandoned half-way.
+        """
+        ...
+
+    def lasting(self, name: str) -> "AbstractContextManager[Threads]":
+        """One thread of its own, called `name`, for work that comes piece after piece.
+
+        Its `run` must not be called while it is at work; it is always the same thread and found at
+        once. The thread ends with the context.
         """
         ...
 

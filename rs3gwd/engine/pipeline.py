@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -82,18 +82,22 @@ class Pipeline:
         """Commits until cancelled; then whoever waits gets Overloaded, with nothing changed."""
         self._running = True
         try:
-            task_status.started()
-            while True:
-                if not self._queue:
-                    await self._wait_entry()
-                self._batch = self._take_batch()
-                entries = [entry for waiter in self._batch for entry in waiter.entries]
-                if entries:
-                    await self._threads.run(partial(self._committer.commit, entries))
-                    self._wake_batch()
+            with self._threads.lasting("commit") as thread:
+                task_status.started()
+                await self._commit_batches(thread)
         finally:
             self._running = False
             self._refuse_all()
+
+    async def _commit_batches(self, thread: Threads) -> NoReturn:
+        while True:
+            if not self._queue:
+                await self._wait_entry()
+            self._batch = self._take_batch()
+            entries = [entry for waiter in self._batch for entry in waiter.entries]
+            if entries:
+                await thread.run(partial(self._committer.commit, entries))
+                self._wake_batch()
 
     async def submit(self, command: AnyCommand, staged: StagedBody | None = None) -> Any:
         """Commits a command, and with it the bytes of `staged`; gives the command's result.

@@ -13,10 +13,13 @@ import errno
 import fcntl
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
 
+import outcome
 import trio
 
 from rs3gwd.base.ports import Buffer, DiskUsage
@@ -58,6 +61,70 @@ class TrioThreads:
 
     async def run(self, function: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(function, limiter=self._limiter)
+
+    def lasting(self, name: str) -> LastingThread:
+        return LastingThread(name)
+
+
+class LastingThread:
+    """One thread that waits for work, takes one piece at a time and ends with the context.
+
+    A hop to it and back costs 100 us beside 150 of `TrioThreads`, and 100 us less processor time:
+    nothing is counted, named or given a context, and no limiter is asked.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._turn = threading.Lock()  # free: there is work
+        self._turn.acquire()
+        self._function: Callable[[], Any] | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._thread = threading.Thread(target=self._work, name=name)
+
+    def __enter__(self) -> LastingThread:
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._function is None, "the thread is at work"
+        self._turn.release()
+        self._thread.join()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        assert self._function is None, "the thread is at work"
+        self._function = function
+        self._task = trio.lowlevel.current_task()
+        self._turn.release()
+        result: T = await trio.lowlevel.wait_task_rescheduled(_finish_first)
+        return result
+
+    def lasting(self, name: str) -> LastingThread:
+        return LastingThread(name)
+
+    def _work(self) -> None:
+        while True:
+            self._turn.acquire()
+            function = self._function
+            if function is None:
+                return
+            done = outcome.capture(function)
+            self._token.run_sync_soon(self._end, done)
+
+    def _end(self, done: outcome.Outcome[Any]) -> None:
+        """On the event loop: hands the result to whoever waits."""
+        task, self._task, self._function = self._task, None, None
+        assert task is not None
+        trio.lowlevel.reschedule(task, done)
+
+
+def _finish_first(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED
 
 
 class FileDisk:

@@ -5,7 +5,8 @@ For simulations and single-step tests: the order of all work follows from the sc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
@@ -23,3 +24,8 @@ class InlineThreads:
             return function()
         finally:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    @contextmanager
+    def lasting(self, name: str) -> Iterator[InlineThreads]:
+        """The event loop's own thread."""
+        yield self
