@@ -77,6 +77,14 @@ class NodeStatus(AdminRequest, frozen=True):
     """The figures of a running node."""
 
 
+class WorkersList(AdminRequest, frozen=True):
+    """The frontend processes of a running node."""
+
+
+class WorkersRestart(AdminRequest, frozen=True):
+    """Begins to replace the frontend processes one by one; `WorkersList` tells how far it is."""
+
+
 AnyAdminRequest = (
     AccountCreate
     | AccountList
@@ -86,6 +94,8 @@ AnyAdminRequest = (
     | KeySetStatus
     | BucketSetDurability
     | NodeStatus
+    | WorkersList
+    | WorkersRestart
 )
 
 
@@ -109,6 +119,20 @@ class AccountView(Struct, frozen=True):
     keys: list[KeyView]
 
 
+class WorkerView(Struct, frozen=True):
+    """A frontend process as shown. `number` is never used again, `place` stays when it is replaced;
+    `state` is starting, ready or leaving; `restarts` counts the replacements in its place."""
+
+    place: int
+    number: int
+    pid: int
+    state: str
+    uptime_seconds: int
+    requests: int
+    connections: int
+    restarts: int
+
+
 class AdminAnswer(Struct, frozen=True):
     """Either `error` (a stable code) with `message`, or the fields that the request fills."""
 
@@ -117,6 +141,7 @@ class AdminAnswer(Struct, frozen=True):
     accounts: list[AccountView] = []
     keys: list[KeyView] = []
     figures: dict[str, bool | int | float | str] = {}
+    workers: list[WorkerView] = []
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from rs3gwd.config.option import Option, Value, options_of
+from rs3gwd.config.option import Option, options_of
 from rs3gwd.config.settings import Config
 
 EXAMPLE_PATH = "config/rs3gwd.example.toml"
@@ -71,7 +71,7 @@ def _example_lines(option: Option) -> Iterator[str]:
     unit = f"; unit: {option.spec.unit}" if option.spec.unit else ""
     yield f"# Valid: {option.range_text}{unit}."
     yield f"# Variable {option.spec.env}" + (f", flag {option.flag}" if option.flag else "")
-    yield f"#{option.key.rpartition('.')[2]} = {_toml_value(option.default)}"
+    yield f"#{option.key.rpartition('.')[2]} = {_toml_value(option)}"
 
 
 def _reference_lines(option: Option) -> Iterator[str]:
@@ -91,14 +91,15 @@ def _table_of(option: Option) -> str:
     return option.key.rpartition(".")[0]
 
 
-def _toml_value(value: Value) -> str:
+def _toml_value(option: Option) -> str:
+    value = option.default
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, int) and value >= 0:
         return str(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
-    return f'"{value}"'
+    return f'"{option.show(value)}"'
 
 
 def main(arguments: list[str]) -> int:

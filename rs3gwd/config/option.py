@@ -7,7 +7,7 @@ variable, the flag, the check, the example file and the reference page.
 An option's type is one of: str, int, bool, tuple[str, ...], or a StrEnum. Integers are written in
 decimal; one whose unit is bytes may also be written as `64 KiB`, `1 MiB` or `2 GiB`. A list is
 separated by commas where it is text. Booleans are true/false, on/off, yes/no or 1/0 in text and
-nothing but true/false in TOML.
+nothing but true/false in TOML. An integer that depends on the machine may also be the word `auto`.
 """
 
 import re
@@ -19,6 +19,9 @@ import msgspec
 from msgspec import Struct
 
 Value = str | int | bool | tuple[str, ...]
+
+AUTO = -1
+"""The value of an integer that was given as the word `auto`."""
 
 INTEGER_MAX = 2**63 - 1
 """The greatest integer TOML promises to carry."""
@@ -42,6 +45,7 @@ class Topic(StrEnum):
     """The headings under which options are documented."""
 
     LISTEN = "Listening"
+    PROCESSES = "Processes"
     LIMITS = "Limits"
     STORAGE = "Storage"
     IDENTITY = "Identity"
@@ -53,7 +57,8 @@ class Spec(Struct, frozen=True):
 
     `env` is the variable. `least` and `most` bound an integer, both inclusive, in `unit`. `pattern`
     is what a string, or each item of a list, must match in full, and `shape` the same in words.
-    `zero` says what 0 means where it is not just a number. `secret` options have no flag, since
+    `zero` says what 0 means where it is not just a number, and `auto` the word `auto`, which only
+    options with such a text take, in place of an integer. `secret` options have no flag, since
     command lines are visible to every user of the machine, and are masked wherever shown. `key` is
     the dotted key in the file where it is not the field's name.
     """
@@ -67,6 +72,7 @@ class Spec(Struct, frozen=True):
     pattern: str = ""
     shape: str = ""
     zero: str = ""
+    auto: str = ""
     key: str = ""
     secret: bool = False
 
@@ -109,6 +115,8 @@ class Option(Struct, frozen=True):
                 raise ValueError(f"'{text}' is neither true nor false")
             return value
         if self.type is int:
+            if self.spec.auto and text.strip() == "auto":
+                return AUTO
             return self._check_integer(_parse_integer(text, is_size=self.spec.unit == "bytes"))
         if _is_list(self.type):
             return self._check_items([item.strip() for item in text.split(",") if item.strip()])
@@ -124,7 +132,7 @@ class Option(Struct, frozen=True):
             return self._check_integer(value)
         if _is_list(self.type) and isinstance(value, list):
             return self._check_items(value)
-        if isinstance(value, str) and not (self.type is int and self.spec.unit != "bytes"):
+        if isinstance(value, str) and (self.type is not int or self._takes_words):
             return self.parse_text(value)
         expected = "an integer" if self.type is int else "a string"
         raise ValueError(f"{_toml_name(value)} where {expected} was expected")
@@ -137,14 +145,20 @@ class Option(Struct, frozen=True):
             return "true" if value else "false"
         if isinstance(value, tuple):
             return ",".join(value)
-        return str(value)
+        return "auto" if self.spec.auto and value == AUTO else str(value)
+
+    @property
+    def _takes_words(self) -> bool:
+        """Whether an integer may be more than digits."""
+        return self.spec.unit == "bytes" or bool(self.spec.auto)
 
     def _integer_range_text(self) -> str:
         spec = self.spec
         bound = (
             f"{spec.least} or more" if spec.most == INTEGER_MAX else f"{spec.least} to {spec.most}"
         )
-        return f"{bound} (0: {spec.zero})" if spec.zero else bound
+        text = f"{bound} (0: {spec.zero})" if spec.zero else bound
+        return f"{text}, or auto: {spec.auto}" if spec.auto else text
 
     def _check_integer(self, value: int) -> int:
         if not self.spec.least <= value <= self.spec.most:

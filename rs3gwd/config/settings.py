@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from rs3gwd.base.records import Durability
-from rs3gwd.config.option import Spec, Topic
+from rs3gwd.config.option import AUTO, Spec, Topic
 
 _ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):[0-9]{1,5}"
 _DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
@@ -93,12 +93,40 @@ class Config(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
 
+    workers: Annotated[
+        int,
+        Spec(
+            Topic.PROCESSES,
+            "RS3GW_WORKERS",
+            "Frontend processes, which share the addresses; they parse, authenticate and move "
+            "bytes, each on a core of its own where there are enough.",
+            unit="processes",
+            most=256,
+            zero="everything in one process",
+            auto="one for each core that it may run on",
+        ),
+    ] = AUTO
+    worker_patience_secs: Annotated[
+        int,
+        Spec(
+            Topic.PROCESSES,
+            "RS3GW_WORKER_PATIENCE",
+            "Time for which a worker may give no sign of life, which it does every second, before "
+            "it is killed and replaced. A machine under full load can keep one waiting for "
+            "seconds.",
+            unit="seconds",
+            least=2,
+            most=3600,
+        ),
+    ] = 10
+
     max_connections: Annotated[
         int,
         Spec(
             Topic.LIMITS,
             "RS3GW_MAX_CONNECTIONS",
-            "Connections open at once; one more is closed at once.",
+            "Connections open at once; one more is closed at once. Each worker has an equal share "
+            "of this bound and of the next two.",
             unit="connections",
             least=1,
             most=1_000_000,

@@ -118,9 +118,11 @@ class Scraped(Word, frozen=True):
 
 
 class Drain(Word, frozen=True):
-    """Take no more connections, let requests end within `grace_seconds`, and go."""
+    """Take no more connections, close idle ones after `idle_seconds`, let requests end within
+    `grace_seconds`, and go."""
 
     grace_seconds: float
+    idle_seconds: float
 
 
 class Stopped(Word, frozen=True):

@@ -1,11 +1,13 @@
 """The figures that the parts keep, as metrics and as `rs3gwctl status` shows them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from rs3gwd.daemon.supervisor import Supervisor
 from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
 from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.worker_engine import WorkerEngine
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.observe.families import MetricKind
 from rs3gwd.observe.log_writer import LogWriter
@@ -50,51 +52,23 @@ _FRONT_GAUGES = {
 }
 
 
-def register_metrics(
-    metrics: Metrics,
-    engine: Engine,
-    gateway: Gateway,
-    engine_watcher: EngineWatcher,
-    request_watcher: RequestWatcher,
-    log_writer: LogWriter,
-) -> None:
-    """Makes every figure of engine, front and logs part of /metrics; each is read at the scrape."""
+def register_engine(metrics: Metrics, engine: Engine, watcher: EngineWatcher) -> None:
+    """The figures of a store's engine and its events; each is read at the scrape."""
 
     def engine_figure(field: str) -> float:
         value: float = getattr(engine.statistics(), field)
-        return value
-
-    def front_figure(field: str) -> float:
-        value: float = getattr(gateway.statistics(), field)
         return value
 
     for field, text in _ENGINE_COUNTERS.items():
         _add(metrics, f"rs3gw_engine_{field}_total", text, MetricKind.COUNTER, engine_figure, field)
     for field, text in _ENGINE_GAUGES.items():
         _add(metrics, f"rs3gw_engine_{field}", text, MetricKind.GAUGE, engine_figure, field)
-    for field, text in _FRONT_COUNTERS.items():
-        _add(metrics, f"rs3gw_{field}", text, MetricKind.COUNTER, front_figure, field)
-    for field, text in _FRONT_GAUGES.items():
-        _add(metrics, f"rs3gw_{field}", text, MetricKind.GAUGE, front_figure, field)
     metrics.add_source(
         "rs3gw_engine_events_total",
         "Events of the engine: damage found, disk full, segments compacted",
         MetricKind.COUNTER,
-        lambda: dict(engine_watcher.counts),
+        lambda: dict(watcher.counts),
         label="kind",
-    )
-    metrics.add_source(
-        "rs3gw_refusals_total",
-        "What the front refused before it was a request, by S3 error code",
-        MetricKind.COUNTER,
-        lambda: dict(request_watcher.refusals),
-        label="code",
-    )
-    metrics.add_source(
-        "rs3gw_log_lines_dropped_total",
-        "Log lines lost because nobody took them fast enough",
-        MetricKind.COUNTER,
-        lambda: float(log_writer.dropped_count),
     )
     metrics.add_source(
         "rs3gw_disk_failed",
@@ -104,12 +78,68 @@ def register_metrics(
     )
 
 
-def node_figures(engine: Engine, gateway: Gateway) -> dict[str, int | float | str]:
-    """What `rs3gwctl status` shows of a running node."""
-    figures: dict[str, int | float | str] = {"state": "running"}
-    for statistics in (gateway.statistics(), engine.statistics()):
-        for name, value in msgspec.structs.asdict(statistics).items():
-            figures[name] = "" if value is None else value
+def register_worker_engine(metrics: Metrics, engine: WorkerEngine) -> None:
+    """What a worker's engine holds; whatever it counts, the core counts too."""
+    metrics.add_source(
+        "rs3gw_engine_stage_memory_bytes",
+        _ENGINE_GAUGES["stage_memory_bytes"],
+        MetricKind.GAUGE,
+        lambda: float(engine.statistics().stage_memory_bytes),
+    )
+
+
+def register_front(metrics: Metrics, gateway: Gateway, watcher: RequestWatcher) -> None:
+    """The figures of a front and of what it refused."""
+
+    def front_figure(field: str) -> float:
+        value: float = getattr(gateway.statistics(), field)
+        return value
+
+    for field, text in _FRONT_COUNTERS.items():
+        _add(metrics, f"rs3gw_{field}", text, MetricKind.COUNTER, front_figure, field)
+    for field, text in _FRONT_GAUGES.items():
+        _add(metrics, f"rs3gw_{field}", text, MetricKind.GAUGE, front_figure, field)
+    metrics.add_source(
+        "rs3gw_refusals_total",
+        "What the front refused before it was a request, by S3 error code",
+        MetricKind.COUNTER,
+        lambda: dict(watcher.refusals),
+        label="code",
+    )
+
+
+def register_log(metrics: Metrics, writer: LogWriter) -> None:
+    """What the log lost."""
+    metrics.add_source(
+        "rs3gw_log_lines_dropped_total",
+        "Log lines lost because nobody took them fast enough",
+        MetricKind.COUNTER,
+        lambda: float(writer.dropped_count),
+    )
+
+
+def register_workers(metrics: Metrics, supervisor: Supervisor) -> None:
+    """How many workers there are and why others ended."""
+    metrics.add_source(
+        "rs3gw_workers",
+        "Frontend processes that serve",
+        MetricKind.GAUGE,
+        lambda: float(supervisor.ready_count),
+    )
+    metrics.add_source(
+        "rs3gw_worker_ends_total",
+        "Frontend processes that ended: died, hung, restart, broken (the protocol), stopped",
+        MetricKind.COUNTER,
+        lambda: dict(supervisor.ends),
+        label="reason",
+    )
+
+
+def node_figures(engine: Engine, front: Mapping[str, int]) -> dict[str, int | float | str]:
+    """What `rs3gwctl status` shows of a running node; `front` are the counters of its front."""
+    figures: dict[str, int | float | str] = {"state": "running", **front}
+    for name, value in msgspec.structs.asdict(engine.statistics()).items():
+        figures[name] = "" if value is None else value
     return figures
 
 

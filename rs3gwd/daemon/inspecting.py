@@ -1,9 +1,11 @@
 """Check and repair of a data directory, for `rs3gwctl`; blocking code in a process of its own."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from rs3gwd.base.errors import FormatError
+from rs3gwd.daemon.opening import CLAIM_SECONDS_MAX, lock_store
 from rs3gwd.engine.blobs import get_store
 from rs3gwd.engine.check import CheckProgress, CheckReport, check
 from rs3gwd.engine.engine import ENVIRONMENT_DIRECTORY, LOCK_PATH
@@ -28,6 +30,7 @@ def repair_store(
 ) -> RepairReport:
     """Mends the store in `data`. Raises DiskFailed while a daemon runs on it, and Rs3gwError."""
     disk = FileDisk(str(data))
+    os.close(lock_store(str(data), seconds_max=CLAIM_SECONDS_MAX))
     lock = lock_data(disk, LOCK_PATH)
     try:
         environment = Environment.open(str(data / ENVIRONMENT_DIRECTORY))

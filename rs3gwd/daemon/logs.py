@@ -1,5 +1,6 @@
-"""The logs of one daemon: where lines go, what is masked in them, and the access log."""
+"""The logs of one process: where lines go, what is masked in them, and the access log."""
 
+import os
 import sys
 
 from msgspec import Struct
@@ -14,16 +15,26 @@ from rs3gwd.observe.redact import Redactor
 
 
 class Logs(Struct, frozen=True):
-    """The open logs; `access_log` is None where the configuration turns it off."""
+    """The open logs; `access_log` is None where the configuration turns it off, `lock` is the
+    descriptor that all processes of a daemon with workers share."""
 
     writer: LogWriter
     redactor: Redactor
     access_log: AccessLog | None
+    lock: int | None = None
 
 
-def open_logs(config: Config, clock: Clock) -> Logs:
-    """Sends all logs of the process to standard output; `writer` is started and to be closed."""
-    writer = LogWriter(sys.stdout.fileno())
+def make_log_lock() -> int:
+    """A lock for processes that write to one log; a descriptor that lives as long as they do."""
+    return os.memfd_create("rs3gw-log", os.MFD_CLOEXEC)
+
+
+def open_logs(config: Config, clock: Clock, *, worker: int = 0, lock: int | None = None) -> Logs:
+    """Sends all logs of the process to standard output; `writer` is started and to be closed.
+
+    `worker` is the number of a worker; `lock` is given where several processes write.
+    """
+    writer = LogWriter(sys.stdout.fileno(), lock=lock)
     redactor = Redactor()
     if config.secret_key:
         redactor.add_secret(config.secret_key)
@@ -31,10 +42,15 @@ def open_logs(config: Config, clock: Clock) -> Logs:
         config.log_format is LogFormat.AUTO and not sys.stdout.isatty()
     )
     configure_logging(
-        writer, redactor, level=config.log_level, is_json=is_json, now_ms=clock.now_ms
+        writer,
+        redactor,
+        level=config.log_level,
+        is_json=is_json,
+        now_ms=clock.now_ms,
+        worker=worker,
     )
     access_log = None
     if config.access_log:
-        access_log = AccessLog(writer, is_json=is_json, now_ms=clock.now_ms)
+        access_log = AccessLog(writer, is_json=is_json, now_ms=clock.now_ms, worker=worker)
     writer.start()
-    return Logs(writer, redactor, access_log)
+    return Logs(writer, redactor, access_log, lock)

@@ -2,19 +2,17 @@
 
     FileDisk, clock, randomness, threads
         -> Engine -> LocalStore, LocalDirectory
-        -> S3Service -> Gateway          (S3, metrics and health on one port)
+        -> Front                         (S3, metrics and health on one port, here or in workers)
         -> Administration -> AdminServer (rs3gwctl, over a Unix socket)
 
-Order of the start: the engine opens and recovers, the root account is made sure of, the listeners
-bind, READY. Order of the end: the gateway drains, then the admin socket closes, then the engine:
-nobody is told yes by a part whose ground is gone.
+Order of the start: worker processes begin to load, the engine opens and recovers, the root account
+is made sure of, the listeners bind, READY. Order of the end: the front drains, then the admin
+socket closes, then the engine: nobody is told yes by a part whose ground is gone.
 """
 
 import gc
 import os
-import ssl
 import sys
-from typing import Any
 
 import structlog
 import trio
@@ -22,160 +20,144 @@ import trio
 from rs3gwd.base.admin import SOCKET_PATH
 from rs3gwd.config import Config
 from rs3gwd.daemon.bootstrap import ensure_metrics_token, ensure_root, welcome
-from rs3gwd.daemon.figures import node_figures, register_metrics
+from rs3gwd.daemon.figures import node_figures, register_engine, register_log
+from rs3gwd.daemon.frontend import Ports, url_of
+from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
-from rs3gwd.daemon.opening import data_root, open_engine
-from rs3gwd.daemon.settings import address_of, gateway_limits, presigned_v2_methods
-from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
+from rs3gwd.daemon.opening import claim_store, data_root, open_engine
+from rs3gwd.daemon.settings import worker_count
+from rs3gwd.daemon.watching import EngineWatcher
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 from rs3gwd.gateway.admin_server import AdminServer
-from rs3gwd.gateway.asgi_app import Readiness, make_pages
-from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.iam.administration import Administration
 from rs3gwd.node.local import LocalDirectory, LocalStore
 from rs3gwd.observe.metrics import Metrics
 from rs3gwd.observe.notify import Notifier, keep_watchdog
-from rs3gwd.s3.call import Services
-from rs3gwd.s3.service import S3Service
+
+
+class Orders:
+    """What the node is told from outside while it runs: signals, in the daemon."""
+
+    def __init__(self) -> None:
+        self.stop = trio.Event()
+        self.reload = trio.Event()
 
 
 class Node:
-    """A node that is opened and not yet serving; `run` serves until `stop` is set."""
+    """A node that is opened and not yet serving; `run` serves until it is told to stop."""
 
     def __init__(self, config: Config, *, logs: Logs, notifier: Notifier) -> None:
         self._config = config
         self._notifier = notifier
         self._logs = logs
-        self._clock = SystemClock()
-        self._random = SystemRandom()
-        self._threads = TrioThreads()
+        self._ports = Ports(SystemClock(), SystemRandom(), TrioThreads())
         self._metrics = Metrics()
         self._engine_watcher = EngineWatcher()
-        self._request_watcher = RequestWatcher(self._metrics, logs.access_log)
         self._log = structlog.get_logger()
 
-    async def run(self, stop: trio.Event) -> None:
-        """Opens the store, serves until `stop` is set, drains, and closes the store.
+    async def run(self, orders: Orders) -> None:
+        """Opens the store, serves until `orders.stop`, drains, and closes the store.
 
-        Raises Rs3gwError (the store cannot be opened) and OSError (an address cannot be bound).
+        Raises Rs3gwError (the store cannot be opened, no worker be started) and OSError (an
+        address cannot be bound).
         """
+        front = self._make_front()
+        try:
+            front.begin()
+            store_lock = await claim_store(self._config, self._ports.threads)
+            try:
+                await self._run(front, store_lock, orders)
+            finally:
+                os.close(store_lock)
+        finally:
+            front.close()
+
+    def _make_front(self) -> Front:
+        count = worker_count(self._config)
+        if not count:
+            return LocalFront(self._config, self._logs, self._metrics, self._ports)
+        return WorkerFront(self._config, self._logs, self._metrics, count=count)
+
+    async def _run(self, front: Front, store_lock: int, orders: Orders) -> None:
         engine = await open_engine(
             self._config,
-            clock=self._clock,
-            random=self._random,
-            threads=self._threads,
+            clock=self._ports.clock,
+            random=self._ports.random,
+            threads=self._ports.threads,
             observer=self._engine_watcher,
         )
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
-                await self._serve(engine, stop)
+                await self._serve(front, engine, store_lock, orders)
                 nursery.cancel_scope.cancel()
         finally:
+            # Before the store is closed nobody may be left who writes to it.
+            front.close()
             await engine.close()
 
-    async def _serve(self, engine: Engine, stop: trio.Event) -> None:
+    async def _serve(self, front: Front, engine: Engine, store_lock: int, orders: Orders) -> None:
+        config = self._config
         store, directory = LocalStore(engine), LocalDirectory(engine)
         credentials = await ensure_root(
-            store, directory, self._config, clock=self._clock, random=self._random
+            store, directory, config, clock=self._ports.clock, random=self._ports.random
         )
-        gateway = self._make_gateway(engine, store, directory)
-        register_metrics(
-            self._metrics,
-            engine,
-            gateway,
-            self._engine_watcher,
-            self._request_watcher,
-            self._logs.writer,
+        register_engine(self._metrics, engine, self._engine_watcher)
+        register_log(self._metrics, self._logs.writer)
+        ground = Ground(
+            engine=engine,
+            host_id=self._ports.random.token_bytes(12).hex(),
+            metrics_token=ensure_metrics_token(config) if config.metrics_enabled else None,
+            secrets=(credentials.secret_access_key,) if credentials else (),
+            store_lock=store_lock,
         )
-        admin = AdminServer(
-            str(data_root(self._config) / SOCKET_PATH),
-            Administration(
-                store=store,
-                directory=directory,
-                clock=self._clock,
-                random=self._random,
-                figures=lambda: node_figures(engine, gateway),
-            ).handle,
-            on_failure=lambda error: self._request_watcher.on_failure(None, error),
-        )
+        for secret in ground.secrets:
+            self._logs.redactor.add_secret(secret)
         async with trio.open_nursery() as nursery:
-            await nursery.start(admin.serve)
-            await nursery.start(gateway.serve)
-            nursery.start_soon(keep_watchdog, self._notifier)
-            nursery.start_soon(give_back_memory, self._threads)
-            url = self._url(gateway)
+            await nursery.start(self._make_admin(front, engine, store, directory).serve)
+            place = await nursery.start(front.serve, ground)
+            nursery.start_soon(keep_watchdog, self._notifier, front.is_healthy)
+            nursery.start_soon(give_back_memory, self._ports.threads)
+            nursery.start_soon(self._reload_on_order, front, orders)
+            url = url_of(config, place)
             if credentials is not None:
-                self._logs.redactor.add_secret(credentials.secret_access_key)
-                sys.stdout.write(welcome(url, credentials, self._config, os.environ))
+                sys.stdout.write(welcome(url, credentials, config, os.environ))
                 sys.stdout.flush()
             # What lives now lives to the end: no collection need look at it again.
             gc.freeze()
-            self._log.info("ready", url=url, data=str(data_root(self._config)))
+            self._log.info("ready", url=url, data=str(data_root(config)))
             self._notifier.ready()
-            await stop.wait()
+            await orders.stop.wait()
             self._notifier.stopping()
-            cut = await gateway.drain(self._config.shutdown_grace_secs)
+            cut = await front.drain(config.shutdown_grace_secs)
             self._log.info("stopped", connections_cut=cut)
             nursery.cancel_scope.cancel()
 
-    def _make_gateway(
-        self, engine: Engine, store: LocalStore, directory: LocalDirectory
-    ) -> Gateway:
-        config = self._config
-        host_id = self._random.token_bytes(12).hex()
-        service = S3Service(
-            Services(
-                store=store,
-                directory=directory,
-                clock=self._clock,
-                random=self._random,
-                threads=self._threads,
-                region=config.region,
-                virtual_host_domains=config.virtual_host_domains,
-                presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
-                durability_default=config.durability_default,
-                host_id=host_id,
-                memory=engine.memory,
-            )
+    def _make_admin(
+        self, front: Front, engine: Engine, store: LocalStore, directory: LocalDirectory
+    ) -> AdminServer:
+        administration = Administration(
+            store=store,
+            directory=directory,
+            clock=self._ports.clock,
+            random=self._ports.random,
+            figures=lambda: node_figures(engine, front.figures()),
         )
-        pages: Any = make_pages(
-            render_metrics=self._metrics.render,
-            metrics_token=ensure_metrics_token(config) if config.metrics_enabled else None,
-            readiness=lambda: _readiness(engine),
-        )
-        # Quart's ASGI types are narrower than ASGI's.
-        return Gateway(
-            handler=service.handle,
-            pages=pages,
-            addresses=[
-                address_of(text, secure=bool(config.tls_cert_path)) for text in config.bind_addr
-            ],
-            observer=self._request_watcher,
-            clock=self._clock,
-            random=self._random,
-            host_id=host_id,
-            limits=gateway_limits(config),
-            tls_context=_tls_context(config),
+        return AdminServer(
+            str(data_root(self._config) / SOCKET_PATH),
+            front.administer(administration.handle),
+            on_failure=lambda error: self._log.error("admin request failed", exc_info=error),
         )
 
-    def _url(self, gateway: Gateway) -> str:
-        host, port = gateway.addresses[0]
-        scheme = "https" if self._config.tls_cert_path else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _readiness(engine: Engine) -> Readiness:
-    failure = engine.statistics().disk_failed
-    return Readiness(ready=failure is None, checks={"disk": failure or "ok"})
-
-
-def _tls_context(config: Config) -> ssl.SSLContext | None:
-    if not config.tls_cert_path:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.tls_cert_path, config.tls_key_path)
-    return context
+    async def _reload_on_order(self, front: Front, orders: Orders) -> None:
+        while True:
+            await orders.reload.wait()
+            orders.reload = trio.Event()
+            try:
+                front.reload()
+            except OSError as error:
+                self._log.error("certificate and key stay as they were", reason=str(error))
+            else:
+                self._log.info("reloaded")

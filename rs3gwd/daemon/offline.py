@@ -1,5 +1,6 @@
 """Administration without a daemon: the store is opened under its lock, changed, and closed."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import trio
 from rs3gwd.base.admin import AdminAnswer, AnyAdminRequest
 from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.config import load
-from rs3gwd.daemon.opening import open_engine
+from rs3gwd.daemon.opening import claim_store, open_engine
 from rs3gwd.engine.events import SilentObserver
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 from rs3gwd.iam.administration import Administration
@@ -24,6 +25,7 @@ async def _administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     clock, random, threads = SystemClock(), SystemRandom(), TrioThreads()
     try:
         config = load(["--storage-root", str(data)], {})
+        os.close(await claim_store(config, threads))
         engine = await open_engine(
             config, clock=clock, random=random, threads=threads, observer=SilentObserver()
         )

@@ -1,7 +1,10 @@
 """What the configuration says, in the words of the parts it is for."""
 
+import os
+
 from rs3gwd.config import Config
-from rs3gwd.config.settings import PresignedV2
+from rs3gwd.config.option import AUTO
+from rs3gwd.config.settings import MIB, PresignedV2
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.listener import ListenAddress
 
@@ -10,6 +13,18 @@ _PRESIGNED_V2_METHODS = {
     PresignedV2.GET_HEAD: frozenset({"GET", "HEAD"}),
     PresignedV2.ALL: frozenset({"GET", "HEAD", "PUT", "DELETE"}),
 }
+
+
+BUFFERED_BYTES_MIN = 16 * MIB
+"""What a process gets of the node's memory for bodies at the least, however many there are: two of
+the largest steps of an upload, four requests of a busy client."""
+
+
+def worker_count(config: Config) -> int:
+    """Frontend processes to run, 0 for none."""
+    if config.workers != AUTO:
+        return config.workers
+    return len(os.sched_getaffinity(0))
 
 
 def presigned_v2_methods(choice: PresignedV2) -> frozenset[str]:
@@ -23,12 +38,17 @@ def address_of(text: str, *, secure: bool) -> ListenAddress:
     return ListenAddress(host=host.strip("[]"), port=int(port), secure=secure)
 
 
-def gateway_limits(config: Config) -> Limits:
-    """The bounds of the front."""
+def buffered_bytes_share(config: Config, *, sharers: int) -> int:
+    """The memory for bodies that one of so many processes may hold."""
+    return max(config.buffered_bytes_max // sharers, BUFFERED_BYTES_MIN)
+
+
+def gateway_limits(config: Config, *, sharers: int = 1) -> Limits:
+    """The bounds of the front of one process, when `sharers` divide the node's among them."""
     return Limits(
-        connections_max=config.max_connections,
-        requests_max=config.max_concurrent_requests,
-        buffered_bytes_max=config.buffered_bytes_max,
+        connections_max=-(-config.max_connections // sharers),
+        requests_max=-(-config.max_concurrent_requests // sharers),
+        buffered_bytes_max=buffered_bytes_share(config, sharers=sharers),
         request_line_bytes_max=config.request_line_bytes_max,
         head_bytes_max=config.header_bytes_max,
         headers_max=config.header_count_max,

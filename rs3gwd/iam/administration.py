@@ -19,6 +19,8 @@ from rs3gwd.base.admin import (
     KeySetStatus,
     KeyView,
     NodeStatus,
+    WorkersList,
+    WorkersRestart,
 )
 from rs3gwd.base.commands import (
     DeleteAccessKey,
@@ -37,7 +39,10 @@ Figures = Callable[[], dict[str, int | float | str]]
 
 
 class Administration:
-    """Carries out admin requests on a store; `figures` gives what NodeStatus shows."""
+    """Carries out admin requests on a store; `figures` gives what NodeStatus shows.
+
+    What concerns the processes of a daemon is answered by the daemon itself, in front of this.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,8 @@ class Administration:
             KeySetStatus: self._set_key_status,
             BucketSetDurability: self._set_durability,
             NodeStatus: self._status,
+            WorkersList: self._refuse_workers,
+            WorkersRestart: self._refuse_workers,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:
@@ -122,6 +129,9 @@ class Administration:
 
     async def _status(self, request: NodeStatus) -> AdminAnswer:
         return AdminAnswer(figures=self._figures())
+
+    async def _refuse_workers(self, request: WorkersList | WorkersRestart) -> AdminAnswer:
+        raise InvalidRequest("no daemon with workers runs on this store")
 
     def _make_key(
         self, canonical_id: str, access_key_id: str | None, secret: str | None

@@ -9,13 +9,16 @@ proves that the event loop turns, and twice in each period, as the manual asks.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 import trio
 
 STATUS_CHARACTERS_MAX = 200
 """`systemctl status` shows one line."""
+
+HEALTH_SECONDS_MAX = 1.0
+"""Between two looks at a daemon that is not healthy."""
 
 _USEC_PER_SECOND = 1_000_000
 
@@ -63,13 +66,19 @@ class Notifier:
             channel.sendto(message.encode(), self._address)
 
 
-async def keep_watchdog(notifier: Notifier) -> None:
-    """Says WATCHDOG=1 until cancelled; returns at once where nobody watches."""
+async def keep_watchdog(notifier: Notifier, is_healthy: Callable[[], bool]) -> None:
+    """Says WATCHDOG=1 until cancelled, while `is_healthy`; returns at once where nobody watches.
+
+    A daemon that becomes healthy again before systemd has lost its patience says so at once.
+    """
     interval_seconds = notifier.watchdog_interval_seconds
     if interval_seconds is None:
         return
     log = structlog.get_logger()
     while True:
+        if not is_healthy():
+            await trio.sleep(min(interval_seconds / 10, HEALTH_SECONDS_MAX))
+            continue
         try:
             notifier.watchdog()
         except OSError as error:

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from rs3gwd.daemon.figures import register_metrics
+from rs3gwd.daemon.figures import (
+    register_engine,
+    register_front,
+    register_log,
+    register_workers,
+)
 from rs3gwd.observe.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,13 +48,21 @@ def test_every_page_is_in_the_index() -> None:
     assert [page.relative_to(ROOT).as_posix() for page in missing] == []
 
 
+def register_all(metrics: Metrics) -> None:
+    """What a core and its workers register; nothing is read before the first scrape, so the parts
+    can be stand-ins."""
+    absent: Any = object()
+    register_engine(metrics, absent, absent)
+    register_front(metrics, absent, absent)
+    register_log(metrics, absent)
+    register_workers(metrics, absent)
+
+
 def test_every_metric_is_documented() -> None:
     """The page has a row for each metric that the daemon registers, as it registers it."""
     page = (DOCS / "operate" / "metrics.md").read_text()
     metrics = Metrics()
-    # Nothing is read before the first scrape, so the parts can be stand-ins.
-    absent: Any = object()
-    register_metrics(metrics, absent, absent, absent, absent, absent)
+    register_all(metrics)
     rows = [
         f"| `{source.name}` | {source.kind} | {source.label or '-'} | {source.help} |"
         for source in metrics.sources()
@@ -62,9 +75,8 @@ def test_no_metric_is_documented_that_does_not_exist() -> None:
     """Whatever the page names comes out of a scrape or is registered by the daemon."""
     metrics = Metrics()
     metrics.observe_request("GetObject", 404, "NoSuchKey", 0.001, 0, 0)
-    absent: Any = object()
     scraped = set(METRIC.findall(metrics.render().decode()))
-    register_metrics(metrics, absent, absent, absent, absent, absent)
+    register_all(metrics)
     known = scraped | {source.name for source in metrics.sources()}
     named = set(METRIC.findall((DOCS / "operate" / "metrics.md").read_text()))
     assert named - known == set()

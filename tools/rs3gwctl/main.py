@@ -1,4 +1,4 @@
-"""`rs3gwctl`: accounts, buckets, status, check and repair of the node on this machine.
+"""`rs3gwctl`: accounts, buckets, status, workers, check and repair of the node on this machine.
 
 Everything here works on a data directory: through the daemon's admin socket where one runs, on the
 store itself where none does. Exit status: 0, 1 when the command failed or `check` found something,
@@ -18,6 +18,7 @@ from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.inspection import check, repair
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
+from tools.rs3gwctl.workers import workers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +50,7 @@ def status(context: click.Context) -> None:
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
 
 
-for command in (account, bucket, check, repair):
+for command in (account, bucket, check, repair, workers):
     main.add_command(command)
 
 

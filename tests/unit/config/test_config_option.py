@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from rs3gwd.base.records import Durability
-from rs3gwd.config.option import INTEGER_MAX, Option, Spec, Topic, options_of
+from rs3gwd.config.option import AUTO, INTEGER_MAX, Option, Spec, Topic, options_of
 
 
 def option(value_type: type, **spec: object) -> Option:
@@ -156,3 +156,17 @@ def test_the_widest_range_is_said_without_its_end() -> None:
     assert option(int, least=5).range_text == "5 or more"
     assert option(int, most=9, zero="never").range_text == "0 to 9 (0: never)"
     assert option(int).parse_text(str(INTEGER_MAX)) == INTEGER_MAX
+
+
+def test_the_word_auto_stands_for_a_number_of_the_machine() -> None:
+    """An option that knows it takes it in text and TOML and shows it; another one refuses it."""
+    row = option(int, auto="one for each core", most=8)
+    assert row.parse_text(" auto ") == row.parse_toml("auto") == AUTO
+    assert row.parse_toml(3) == row.parse_text("3") == 3
+    assert (row.show(AUTO), row.show(3)) == ("auto", "3")
+    assert row.range_text == "0 to 8, or auto: one for each core"
+    for wrong in ("-1", "Auto", "9"):
+        with pytest.raises(ValueError):
+            row.parse_text(wrong)
+    with pytest.raises(ValueError, match="is not an integer"):
+        option(int).parse_text("auto")

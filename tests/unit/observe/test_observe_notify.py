@@ -77,7 +77,9 @@ async def test_the_watchdog_is_fed_while_the_loop_turns(
         end.bind(address)
         end.setblocking(False)
         with trio.move_on_after(61):
-            await keep_watchdog(Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}))
+            await keep_watchdog(
+                Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}), lambda: True
+            )
         assert [end.recv(100) for _ in range(5)] == [b"WATCHDOG=1"] * 5
         with pytest.raises(BlockingIOError):
             end.recv(100)
@@ -90,7 +92,7 @@ async def test_a_notice_that_fails_does_not_end_the_watchdog(
     address = str(tmp_path / "s")
     notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000000"})
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_watchdog, notifier)
+        nursery.start_soon(keep_watchdog, notifier, lambda: True)
         await trio.sleep(2.5)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.bind(address)
@@ -99,7 +101,27 @@ async def test_a_notice_that_fails_does_not_end_the_watchdog(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_daemon_that_is_not_healthy_says_nothing(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """No notice while it is not, and one within a second of its being so again."""
+    address = str(tmp_path / "s")
+    healthy_from = 20.5
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(address)
+        end.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_watchdog, notifier, lambda: trio.current_time() > healthy_from)
+            await trio.sleep(healthy_from)
+            with pytest.raises(BlockingIOError):
+                end.recv(100)
+            await trio.sleep(1.1)
+            assert end.recv(100) == b"WATCHDOG=1"
+            nursery.cancel_scope.cancel()
+
+
 async def test_nobody_watches_without_the_variable() -> None:
     """The task ends at once instead of idling."""
     with trio.fail_after(1):
-        assert await keep_watchdog(Notifier({})) is None
+        assert await keep_watchdog(Notifier({}), lambda: True) is None

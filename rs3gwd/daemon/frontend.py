@@ -1,0 +1,112 @@
+"""The network front of one process: S3, metrics and health on the addresses it is given.
+
+What it is not: it opens no store and starts nothing else. A node without workers and every worker
+build the same front, over whatever engine the process has:
+
+    engine -> LocalStore, LocalDirectory -> S3Service -> Gateway <- pages (metrics, health)
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from rs3gwd.base.ports import Clock, Random, Threads
+from rs3gwd.config import Config
+from rs3gwd.daemon.settings import gateway_limits, presigned_v2_methods
+from rs3gwd.engine.face import EngineFace
+from rs3gwd.gateway.asgi_app import Readiness, make_pages
+from rs3gwd.gateway.front import Observer
+from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.gateway.listener import ListenAddress
+from rs3gwd.node.local import LocalDirectory, LocalStore
+from rs3gwd.s3.call import Services
+from rs3gwd.s3.service import S3Service
+
+
+class Ports(Struct, frozen=True):
+    """Time, chance and threads of this process."""
+
+    clock: Clock
+    random: Random
+    threads: Threads
+
+
+class Pages(Struct, frozen=True):
+    """What the daemon's own pages show: `token` is what /metrics asks for, None for no metrics."""
+
+    render_metrics: Callable[[], Awaitable[bytes]]
+    token: str | None
+
+
+def make_gateway(
+    config: Config,
+    engine: EngineFace,
+    *,
+    addresses: Sequence[ListenAddress],
+    host_id: str,
+    observer: Observer,
+    pages: Pages,
+    ports: Ports,
+    sharers: int = 1,
+) -> Gateway:
+    """The front, not serving yet; `sharers` processes divide the node's bounds among them.
+
+    `host_id` names the node to clients (`x-amz-id-2`). Raises OSError (with ssl.SSLError) when
+    certificate or key cannot be read.
+    """
+    service = S3Service(
+        Services(
+            store=LocalStore(engine),
+            directory=LocalDirectory(engine),
+            clock=ports.clock,
+            random=ports.random,
+            threads=ports.threads,
+            region=config.region,
+            virtual_host_domains=config.virtual_host_domains,
+            presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
+            durability_default=config.durability_default,
+            host_id=host_id,
+            memory=engine.memory,
+        )
+    )
+    # Quart's ASGI types are narrower than ASGI's.
+    application: Any = make_pages(
+        render_metrics=pages.render_metrics,
+        metrics_token=pages.token,
+        readiness=lambda: _readiness(engine),
+    )
+    return Gateway(
+        handler=service.begin,
+        pages=application,
+        addresses=addresses,
+        observer=observer,
+        clock=ports.clock,
+        random=ports.random,
+        host_id=host_id,
+        limits=gateway_limits(config, sharers=sharers),
+        tls_context=tls_context(config),
+    )
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """The certificate and key as they are now; None without TLS. Raises OSError."""
+    if not config.tls_cert_path:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.tls_cert_path, config.tls_key_path)
+    return context
+
+
+def url_of(config: Config, place: tuple[str, int]) -> str:
+    """Where a client finds the node that listens at host and port `place`."""
+    host, port = place
+    scheme = "https" if config.tls_cert_path else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _readiness(engine: EngineFace) -> Readiness:
+    failure = engine.disk_failure
+    return Readiness(ready=failure is None, checks={"disk": failure or "ok"})

@@ -1,0 +1,81 @@
+"""One worker as a process: started, watched by the kernel, killed, reaped.
+
+The child is made in the thread that calls (the core's first one), for two reasons: `vfork` and
+`exec` at once are safe beside other threads, and PR_SET_PDEATHSIG, by which a worker dies with its
+core, means the *thread* that made it (prctl(2)). It takes about a millisecond.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import trio
+
+
+def worker_command() -> list[str]:
+    """The program of a worker, run by the same interpreter."""
+    # `-m` puts the working directory before all else: right where the core itself came from there,
+    # and elsewhere a way to bring foreign code in.
+    came_from_here = bool(sys.path) and sys.path[0] in ("", os.getcwd())
+    return [sys.executable, *([] if came_from_here else ["-P"]), "-m", "rs3gwd.daemon.worker"]
+
+
+class WorkerProcess:
+    """A running child with the core's end of its control socket."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Starts `command` with the descriptor of its control socket as the last argument.
+
+        Raises OSError.
+        """
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            try:
+                self._child = subprocess.Popen(
+                    [*command, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError:
+                self.control.close()
+                raise
+        # A descriptor that means this very process: a number alone could come to mean another.
+        self._descriptor = os.pidfd_open(self._child.pid)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    def kill(self) -> None:
+        """SIGKILL; nothing when it is dead already."""
+        if self._child.returncode is None:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    async def wait_dead(self) -> None:
+        """Returns once the process is dead and reaped."""
+        if self._child.returncode is None:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            self.reap()
+
+    def reap(self) -> None:
+        """Waits, blocking, for the end of the process, and closes the descriptor of it."""
+        if self._child.returncode is None:
+            self._child.wait()
+            os.close(self._descriptor)
+
+    @property
+    def end(self) -> str:
+        """How it ended, for a person: `exit status 1`, `SIGKILL`."""
+        code = self._child.returncode
+        if code is None:
+            return "running"
+        if code >= 0:
+            return f"exit status {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
