@@ -108,8 +108,6 @@ class RemoteLanes:
             await request.answered.wait()
         except trio.Cancelled:
             request.is_wanted = False
-            if isinstance(request.answer, Segment):
-                self._give_back(request.answer, is_first=is_first)
             raise
         answer = request.answer
         if isinstance(answer, Segment):
