@@ -1,0 +1,1 @@
+"""Policies: who may do what, decided from documents. Pure; see the modules for the theory."""
