@@ -7,19 +7,18 @@ its socket, cost more than most requests do: 18 of 110 us (docs/performance.md).
 
 How: one epoll descriptor watches all these sockets, edge-triggered, so that a socket is registered
 once and not once for each wait. trio watches that descriptor. When it is readable, one task takes
-up to TURN_SOCKETS of its events; for each it calls what the socket was watched with, which answers
-the request or wakes its task. Answers are sent together at the end of the turn: a client on the
-same machine is then woken once for many of them, and the system call that wakes it is the dearest
-of a request.
+up to TURN_SOCKETS of its events and makes three rounds: it receives from all, then has each answer
+or wake its task, then sends the answers. System calls and Python push each other out of the caches
+and branch predictors of a core, so they come apart; and a client on the same machine is woken once
+for many answers, where the call that wakes it is the dearest of a request.
 
 Invariants: a turn awaits nothing; an answer that was queued in a turn is sent before the turn ends;
-what is called back may raise nothing; who stops watching a socket gets no call for it any more.
+what is called back raises nothing; who stops watching a socket gets no call for it any more.
 
 Source: epoll(7), "Edge-triggered" and its questions and answers.
 """
 
 import select
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -33,8 +32,20 @@ TURN_BYTES = 256 << 10
 _EDGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
 
+class Waiting(Protocol):
+    """A socket that is watched, as the poller sees it. Neither call may raise."""
+
+    def receive_ready(self) -> bytes | None:
+        """Receives what has arrived, empty at the end; None where nobody waits for it."""
+        ...
+
+    def take_ready(self, data: bytes) -> None:
+        """Has somebody make something of what `receive_ready` gave."""
+        ...
+
+
 class Sender(Protocol):
-    """A connection, as the poller sees it."""
+    """A connection that has queued an answer, as the poller sees it."""
 
     def send_queued(self) -> None:
         """Sends the answer for which it is queued; must not raise."""
@@ -47,22 +58,22 @@ class Poller:
     def __init__(self) -> None:
         """Takes a descriptor; `close` gives it back. Raises OSError when there is none."""
         self._epoll = select.epoll()
-        self._on_ready: dict[int, Callable[[], None]] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._queued: list[Sender] = []
         self._queued_bytes = 0
 
-    def watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:
-        """Calls `on_ready` whenever bytes arrive, and now if some have. Raises OSError."""
+    def watch(self, descriptor: int, waiting: Waiting) -> None:
+        """Calls `waiting` whenever bytes arrive, and if some have already. Raises OSError."""
         self._epoll.register(descriptor, _EDGES)
-        self._on_ready[descriptor] = on_ready
+        self._waiting[descriptor] = waiting
 
     def look_again(self, descriptor: int) -> None:
-        """Calls `on_ready` in the next turn if there are bytes now."""
+        """Calls in the next turn if there are bytes now."""
         self._epoll.modify(descriptor, _EDGES)
 
     def forget(self, descriptor: int) -> None:
         """Watches it no longer; before it is closed."""
-        del self._on_ready[descriptor]
+        del self._waiting[descriptor]
         self._epoll.unregister(descriptor)
 
     def queue(self, sender: Sender, size_bytes: int) -> None:
@@ -77,15 +88,23 @@ class Poller:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            for ready, _ in self._epoll.poll(0, TURN_SOCKETS):
-                on_ready = self._on_ready.get(ready)
-                if on_ready is not None:
-                    on_ready()
-            self._flush()
+            self._turn()
 
     def close(self) -> None:
         """Ends the watching of all."""
         self._epoll.close()
+
+    def _turn(self) -> None:
+        arrived = []
+        for ready, _ in self._epoll.poll(0, TURN_SOCKETS):
+            waiting = self._waiting.get(ready)
+            if waiting is not None:
+                data = waiting.receive_ready()
+                if data is not None:
+                    arrived.append((waiting, data))
+        for waiting, data in arrived:
+            waiting.take_ready(data)
+        self._flush()
 
     def _flush(self) -> None:
         queued, self._queued = self._queued, []

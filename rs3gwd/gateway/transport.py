@@ -128,7 +128,7 @@ class SocketTransport:
     async def receive_step(self, bytes_max: int, on_bytes: Callable[[bytes], T | None]) -> T:
         self._on_bytes, self._step_bytes_max = on_bytes, bytes_max
         if not self._watched:
-            self.poller.watch(self._descriptor, self._on_ready)
+            self.poller.watch(self._descriptor, self)
             self._watched = True
         elif self._ready:
             self.poller.look_again(self._descriptor)
@@ -141,19 +141,23 @@ class SocketTransport:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _on_ready(self) -> None:
+    def receive_ready(self) -> bytes | None:
         """Called by the poller: bytes have arrived, or the end."""
         if self._task is None:
             self._ready = True
-            return
+            return None
         try:
             data = self._recv(self._step_bytes_max)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             data = b""
         # There may be more, of which the kernel will not tell again.
         self._ready = len(data) == self._step_bytes_max
+        return data
+
+    def take_ready(self, data: bytes) -> None:
+        """Called by the poller with what `receive_ready` gave."""
         try:
             step = self._on_bytes(data)
         # Not ours to judge: it is raised in the task that waits for the step.

@@ -249,8 +249,9 @@ def _verify(
         account = directory.account(record.canonical_id)
     secret = _SECRET_OF_NOBODY if record is None or account is None else record.secret
     signing_key = signing_keys.get(secret, signer.date, signer.region)
-    matches = hmac.compare_digest(
-        signing_key.sign(text).encode(), claim.signature.encode("latin-1")
+    # Text that is not ASCII cannot be compared in constant time, and cannot be hex digits.
+    matches = claim.signature.isascii() and hmac.compare_digest(
+        signing_key.sign(text), claim.signature
     )
     if account is None:
         raise unknown_access_key(signer.access_key_id)
@@ -275,17 +276,21 @@ def _signed_header_block(request: Request, signer: Signer) -> str:
     """The canonical lines of the signed headers; refuses what must be signed and is not."""
     headers = request.headers
     names = signer.header_names
-    lines = []
+    # AWS asks for ascending order, which also means that no name is there twice.
+    if not signer.are_ascending:
+        raise _not_covered(names, headers)
+    block = ""
     for name in names:
         value = request.host if name == "host" else headers.get(name)
-        # AWS asks for ascending order, which also means that no name is there twice.
-        if value is None or not signer.are_ascending:
+        if value is None:
             raise _not_covered(names, headers)
-        lines.append(f"{name}:{canonical_header_value(value)}\n")
-    unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in names]
-    if unsigned or "host" not in names:
-        raise _headers_not_signed(unsigned if "host" in names else ["host", *unsigned])
-    return "".join(lines)
+        if " " in value or not value.isprintable():
+            value = canonical_header_value(value)
+        block += f"{name}:{value}\n"
+    unsigned = [name for name in headers.keys() - signer.header_set if name.startswith("x-amz-")]
+    if unsigned or not signer.signs_host:
+        raise _headers_not_signed([*([] if signer.signs_host else ["host"]), *sorted(unsigned)])
+    return block
 
 
 def _not_covered(names: Sequence[str], headers: dict[str, str]) -> ApiError:

@@ -54,8 +54,9 @@ MALFORMED_QUERY = "AuthorizationQueryParametersError"
 class Signer(Struct, frozen=True):
     """What a client repeats in every request of a day: its key and scope, and what it signs.
 
-    `scope` is `date/region/s3/aws4_request`. `header_names` are those of `signed_headers`, and
-    `are_ascending` says whether they are in order and each is there once.
+    `scope` is `date/region/s3/aws4_request`. `header_names` are those of `signed_headers`,
+    `header_set` the same as a set, `are_ascending` says whether they are in order and each is there
+    once, `signs_host` whether `host` is among them.
     """
 
     access_key_id: str
@@ -64,7 +65,9 @@ class Signer(Struct, frozen=True):
     scope: str
     signed_headers: str
     header_names: tuple[str, ...]
+    header_set: frozenset[str]
     are_ascending: bool
+    signs_host: bool
 
 
 class Claim(Struct, frozen=True):
@@ -227,6 +230,8 @@ def _make_signer(credential: str, *, signed_headers: str, region: str, code: str
         scope=scope,
         signed_headers=signed_headers,
         header_names=names,
+        header_set=frozenset(names),
+        signs_host="host" in names,
         # An empty name comes before all others and is never a header's.
         are_ascending=all(before < name for before, name in pairwise(("", *names))),
     )
