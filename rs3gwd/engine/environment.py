@@ -71,6 +71,11 @@ transaction begins, which must not make more pages than that. 1,000 writes of sm
 random keys touch a leaf page in two tables each and the branches above: some 10 MiB; a delete
 touches about ten pages."""
 
+WRITTEN_AHEAD_BYTES_MAX = 1 << 20
+"""Bytes of that room, next to the pages in use, that hold zeros: a sync over blocks that are only
+allocated must also note in the file system's journal that they now hold data (9 scattered pages:
+510 us, over blocks that were written before 290). Half of it is written at a time, in 0.2 ms."""
+
 DATA_FILE = "data.mdb"
 MAKING_DIRECTORY = "making"
 MAKING_MAP_BYTES = 1 << 20
@@ -216,6 +221,7 @@ class Environment:
         self._map_bytes = env.info()["map_size"]
         self._room_bytes = min(room_bytes, self._map_bytes // 8)
         self._allocated_bytes = os.stat(data_path).st_size
+        self._written_bytes = 0
 
     @classmethod
     def open(
@@ -279,12 +285,17 @@ class Environment:
         be done. A transaction that only deletes does without and lives on the reserve, so a full
         disk can be emptied.
         """
-        if needs_room:
-            self._ensure_room()
         try:
-            return Transaction(self._env.begin(write=True), self._databases, write=True)
+            txn = Transaction(self._env.begin(write=True), self._databases, write=True)
         except lmdb.Error as error:
             raise translate_error(error) from error
+        if needs_room:
+            try:
+                self._ensure_room()
+            except BaseException:
+                txn.abort()
+                raise
+        return txn
 
     def statistics(self) -> EnvironmentStatistics:
         """How full the map is, for metrics."""
@@ -299,17 +310,35 @@ class Environment:
         )
 
     def _ensure_room(self) -> None:
-        """Allocates the file ahead of its use; raises DiskFull when less than half can be had."""
+        """Allocates the file ahead of its use; raises DiskFull when less than half can be had.
+
+        To be called within the write transaction: until it commits nobody writes behind the pages
+        in use, which is where the zeros go.
+        """
         used_bytes = (self._env.info()["last_pgno"] + 1) * self._page_bytes
         enough_bytes = used_bytes + self._room_bytes // 2
         if enough_bytes > self._map_bytes:
             raise DiskFull(f"the metadata fills its map of {self._map_bytes} bytes")
-        if enough_bytes <= self._allocated_bytes:
-            return
+        if enough_bytes > self._allocated_bytes:
+            try:
+                self._allocate(min(used_bytes + self._room_bytes, self._map_bytes))
+            except DiskFull:
+                self._allocate(enough_bytes)
+        if used_bytes + WRITTEN_AHEAD_BYTES_MAX // 2 > self._written_bytes:
+            self._write_zeros(used_bytes)
+
+    def _write_zeros(self, used_bytes: int) -> None:
+        start = max(used_bytes, self._written_bytes)
+        end = max(start, min(used_bytes + WRITTEN_AHEAD_BYTES_MAX, self._allocated_bytes))
         try:
-            self._allocate(min(used_bytes + self._room_bytes, self._map_bytes))
-        except DiskFull:
-            self._allocate(enough_bytes)
+            descriptor = os.open(self._data_path, os.O_WRONLY)
+            try:
+                os.pwrite(descriptor, bytes(end - start), start)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise translate_error(error) from error
+        self._written_bytes = end
 
     def _allocate(self, end_bytes: int) -> None:
         """Reserves blocks up to `end_bytes`; the file grows by bytes that read as zero."""

@@ -276,6 +276,28 @@ def system_error(code: int) -> lmdb.Error:
     return error
 
 
+def test_zeros_behind_the_pages_in_use_touch_no_row(path: str) -> None:
+    """Room is written ahead again and again while the store grows and is opened anew: all rows
+    stay, and whoever reads an older state meanwhile still reads it."""
+    rows = {b"%06d" % number: bytes([number % 251]) * 9000 for number in range(400)}
+    written: dict[bytes, bytes] = {}
+    for first in range(0, 400, 100):
+        env = Environment.open(path)
+        for number in range(first, first + 100, 5):
+            before = env.read()
+            with env.write() as txn:
+                for key in list(rows)[number : number + 5]:
+                    txn.put(Table.BLOBS, key, rows[key])
+            assert dict(before.cursor(Table.BLOBS)) == written
+            before.abort()
+            written |= {key: rows[key] for key in list(rows)[number : number + 5]}
+        env.close()
+    env = Environment.open(path)
+    with env.read() as txn:
+        assert dict(txn.cursor(Table.BLOBS)) == rows
+    env.close()
+
+
 @pytest.mark.parametrize(
     ("error", "committing", "expected"),
     [
