@@ -205,35 +205,44 @@ class CoreService:
     def _make_entry(self, worker: _Worker, wire: WireEntry) -> Entry:
         """An entry as the commit takes it. Raises FormatError where it cannot be true."""
         ref: BlobRef | None = getattr(wire.command, "blob", None)
+        body, durability = wire.body, wire.durability
         if ref is None:
-            _check(wire.body is None and not wire.extents, "bytes that no command names")
+            if body is not None or wire.extents:
+                raise FormatError("bytes that no command names")
             return Entry(command=wire.command)
-        durability = wire.durability
         if durability is None:
             raise FormatError("a body without a durability")
-        staged = StagedBody(ref, durability, extents=wire.extents, synced=wire.synced)
-        if wire.body is not None:
-            size_bytes = len(wire.body.data)
-            _check(size_bytes <= self._parts.settings.small_bytes_max, "too large to be sent")
-            staged.small = SmallBody(
-                ref.blob_id,
-                [wire.body.data],
-                size_bytes=size_bytes,
-                checksum=wire.body.checksum,
-                table=wire.body.table,
-            )
-            _check(not wire.extents, "a body that is in two places")
+        if body is None:
+            size_bytes = self._check_extents(worker, wire)
+            small = None
         else:
-            size_bytes = sum(extent.payload_bytes for extent in wire.extents)
-            for extent in wire.extents:
-                lane = worker.lanes.get(extent.segment_id)
-                if lane is None:
-                    raise FormatError("an extent outside of the worker's lanes")
-                _check(extent.offset >= lane.record.committed_end, "an extent that is not new")
-                _check(extent.end <= self._parts.settings.segment_bytes, "an extent without end")
-            _check(wire.synced or durability is not Durability.STRICT, "strict and not synced")
-        _check(size_bytes == ref.size_bytes, "a body of another size than its name says")
+            size_bytes = len(body.data)
+            if wire.extents:
+                raise FormatError("a body that is in two places")
+            if size_bytes > self._parts.settings.small_bytes_max:
+                raise FormatError("too large to be sent")
+            small = SmallBody(
+                ref.blob_id,
+                (body.data,),
+                size_bytes=size_bytes,
+                checksum=body.checksum,
+                table=body.table,
+            )
+        if size_bytes != ref.size_bytes:
+            raise FormatError("a body of another size than its name says")
+        staged = StagedBody(ref, durability, small=small, extents=wire.extents, synced=wire.synced)
         return Entry(command=wire.command, staged=staged)
+
+    def _check_extents(self, worker: _Worker, wire: WireEntry) -> int:
+        """The size of a body in lanes. Raises FormatError."""
+        for extent in wire.extents:
+            lane = worker.lanes.get(extent.segment_id)
+            if lane is None:
+                raise FormatError("an extent outside of the worker's lanes")
+            _check(extent.offset >= lane.record.committed_end, "an extent that is not new")
+            _check(extent.end <= self._parts.settings.segment_bytes, "an extent without end")
+        _check(wire.synced or wire.durability is not Durability.STRICT, "strict and not synced")
+        return sum(extent.payload_bytes for extent in wire.extents)
 
     def _answer(self, worker: _Worker, batch: int, entries: Sequence[Entry]) -> None:
         worker.has_batch = False
