@@ -4,18 +4,24 @@ import hashlib
 import mmap
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lmdb
+from awscrt import checksums
 
 MIB = 1 << 20
+GROUP = 64
+"""Appends in a group commit: as many as connections in the busiest workload."""
 
 
-def speed_of(work: Callable[[], object], amount: float, *, seconds: float = 0.6) -> float:
+def speed_of(work: Callable[[], object], amount: float, *, seconds: float = 0.3) -> float:
     """`amount` per second: the best of the rounds that fit in `seconds`, at least three."""
     best, begun, rounds = float("inf"), time.perf_counter(), 0
     while rounds < 3 or time.perf_counter() - begun < seconds:
@@ -26,19 +32,28 @@ def speed_of(work: Callable[[], object], amount: float, *, seconds: float = 0.6)
     return amount / best
 
 
-def md5_speed() -> float:
-    """MD5 in bytes per second, one thread."""
-    return _hash_speed(lambda: hashlib.md5(usedforsecurity=False))
-
-
-def sha256_speed() -> float:
-    """SHA-256 in bytes per second, one thread."""
-    return _hash_speed(hashlib.sha256)
-
-
-def _hash_speed(make: Callable[[], Any]) -> float:
+def hash_speeds() -> dict[str, float]:
+    """Bytes per second of each hash and checksum that S3 asks for, one thread."""
     block = os.urandom(16 * MIB)
-    return speed_of(lambda: make().update(block), len(block))
+    works: dict[str, Callable[[], object]] = {
+        "md5": lambda: _hash(hashlib.md5(usedforsecurity=False), block),
+        "sha256": lambda: _hash(hashlib.sha256(), block),
+        "crc32c": lambda: checksums.crc32c(block),
+        "crc64nvme": lambda: checksums.crc64nvme(block),
+    }
+    return {f"{name}_bps": speed_of(work, len(block)) for name, work in works.items()}
+
+
+def md5_speed() -> float:
+    """MD5 in bytes per second, one thread: the floor of a PUT of a large body."""
+    block = os.urandom(16 * MIB)
+    return speed_of(lambda: _hash(hashlib.md5(usedforsecurity=False), block), len(block))
+
+
+def _hash(state: Any, block: bytes) -> bytes:
+    state.update(block)
+    digest: bytes = state.digest()
+    return digest
 
 
 def copy_speed() -> float:
@@ -76,22 +91,38 @@ def _send(port: int, total: int) -> None:
             connection.sendall(block)
 
 
-def sync_seconds(folder: Path) -> float:
-    """Median seconds of a 4 KiB append and fdatasync to a preallocated file."""
-    path, times = folder / "floor.sync", []
+def sync_seconds(folder: Path, *, appends: int = 1, rounds: int = 100) -> float:
+    """Median seconds of `appends` of 4 KiB and one fdatasync, in a preallocated file."""
+    path, times, block = folder / "floor.sync", [], bytes(4096)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
     try:
-        os.posix_fallocate(descriptor, 0, 4 * MIB)
+        os.posix_fallocate(descriptor, 0, rounds * appends * len(block))
         os.fsync(descriptor)
-        for number in range(200):
+        for number in range(rounds):
             start = time.perf_counter()
-            os.pwrite(descriptor, bytes(4096), number * 4096)
+            for append in range(appends):
+                os.pwrite(descriptor, block, (number * appends + append) * len(block))
             os.fdatasync(descriptor)
             times.append(time.perf_counter() - start)
     finally:
         os.close(descriptor)
         path.unlink()
     return sorted(times)[len(times) // 2]
+
+
+def disk_speed(folder: Path) -> float:
+    """Bytes per second of 64 MiB written and synced to a new file."""
+    path, block, total = folder / "floor.disk", os.urandom(MIB), 64 * MIB
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        start = time.perf_counter()
+        for _ in range(total // MIB):
+            os.write(descriptor, block)
+        os.fdatasync(descriptor)
+        return total / (time.perf_counter() - start)
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 def commit_seconds(folder: Path) -> float:
@@ -104,3 +135,15 @@ def commit_seconds(folder: Path) -> float:
                 transaction.put(number.to_bytes(8, "big"), bytes(300))
             times.append(time.perf_counter() - start)
     return sorted(times)[len(times) // 2]
+
+
+@contextmanager
+def responder(prefix: Sequence[str], program: Path | None = None) -> Iterator[tuple[int, int]]:
+    """Port and process id of a bare responder: ours on trio and httptools, or `program`."""
+    command = [str(program)] if program else [sys.executable, "-m", "tools.rs3gw_bench.responder"]
+    with subprocess.Popen([*prefix, *command], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()

@@ -5,121 +5,80 @@ bodies are measured twice: with the threads of the node free to use both cores, 
 it, and on one core alone, where MD5, the network and the disk share it.
 """
 
-import argparse
 import json
-import os
-import platform
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from rs3gwd.testing.node_process import NodeProcess
-from tools.rs3gw_bench.bench import SERVER_CORE, Bench, make_bucket, pinned
-from tools.rs3gw_bench.goals import CONSTANTS, GOALS
-from tools.rs3gw_bench.process import resident_bytes
+from tools.rs3gw_bench import goals, workloads
+from tools.rs3gw_bench.compiler import CompilerError, build
+from tools.rs3gw_bench.figures import Figures
+from tools.rs3gw_bench.machine import machine
+from tools.rs3gw_bench.options import Options, parse
+from tools.rs3gw_bench.report import write_report
+from tools.rs3gw_bench.suite import PARTS, Suite
+
+MEMORY_FOLDER = Path("/dev/shm")
 
 
 def main() -> None:
-    """Runs the benchmark, prints the goals and writes the figures as JSON."""
-    arguments = _parse()
-    environ = {
-        # A machine that forbids Python to keep its bytecode would have us measure the compiler.
-        "PYTHONDONTWRITEBYTECODE": "",
-        **dict(setting.split("=", 1) for setting in arguments.set),
+    """Runs the benchmark, prints the goals, writes figures and report; exit code 1 for faults."""
+    options = parse(sys.argv[1:])
+    if options.is_list:
+        print_list()
+        return
+    if options.report_of is not None:
+        data = json.loads(options.report_of.read_text())
+        print(f"report: {write_report(data, options.output.parent)}")
+        return
+    try:
+        programs = build()
+    except CompilerError as error:
+        sys.exit(f"dev.py bench: {error}")
+    figures = Figures()
+    memory = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else options.folder
+    with (
+        tempfile.TemporaryDirectory(dir=options.folder, prefix="rs3gw-bench-") as folder,
+        tempfile.TemporaryDirectory(dir=memory, prefix="rs3gw-bench-") as scratch,
+    ):
+        facts = machine(Path(folder))
+        suite = Suite(
+            options, programs, folder=Path(folder), scratch=Path(scratch), figures=figures
+        )
+        suite.run()
+    finish(options, facts, figures)
+
+
+def finish(options: Options, facts: dict[str, str | int | float], figures: Figures) -> None:
+    """Prints goals and writes what was measured; ends with exit code 1 if there were faults."""
+    print("\n".join(["", "goals", *goals.lines(figures)]))
+    for fault in figures.faults:
+        print(f"WRONG {fault}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    data = {
+        "version": 1,
+        "machine": facts,
+        "command": ["dev.py", "bench", *sys.argv[1:]],
+        "seconds": options.seconds,
+        "pairs": options.pairs,
+        **figures.as_json(),
     }
-    bench = Bench(seconds=arguments.seconds, pairs=arguments.pairs)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        run(bench, Path(folder), environ)
-    results = {**bench.results, **CONSTANTS}
-    for goal in GOALS:
-        print(goal.line(results))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    figures = {"machine": machine(), "results": bench.results, "ranges": bench.ranges}
-    arguments.output.write_text(json.dumps(figures, indent=2))
-    print(f"figures: {arguments.output}")
+    options.output.write_text(json.dumps(data, indent=1))
+    print(f"figures: {options.output}\nreport: {write_report(data, options.output.parent)}")
+    if figures.faults:
+        sys.exit(1)
 
 
-def run(bench: Bench, folder: Path, environ: dict[str, str]) -> None:
-    """The whole benchmark, with the data of its nodes in `folder`."""
-    bench.note("start_seconds", [measure_start(folder / "data", environ) for _ in range(5)])
-    with NodeProcess(folder / "data", prefix=pinned(SERVER_CORE), environ=environ) as node:
-        bench.note("idle_bytes", [resident_bytes(node.pid)])
-        make_bucket(node)
-        with bare_responder() as (url, pid):
-            bench.measure_small(node, bare_url=url, bare_pid=pid)
-        bench.measure_large(node, "_one_core")
-        bench.note("busy_bytes", [resident_bytes(node.pid)])
-    with NodeProcess(folder / "data", environ=environ) as node:
-        bench.measure_large(node)
-    bench.measure_floors(folder)
-
-
-def measure_start(data: Path, environ: dict[str, str]) -> float:
-    """Seconds from the start of the process to its first answer."""
-    node = NodeProcess(data, environ=environ)
-    start = time.perf_counter()
-    node.start()
-    elapsed = time.perf_counter() - start
-    node.stop()
-    return elapsed
-
-
-@contextmanager
-def bare_responder() -> Iterator[tuple[str, int]]:
-    """The URL and process id of a bare responder on the server's core."""
-    command = [*pinned(SERVER_CORE), sys.executable, "-m", "tools.rs3gw_bench.responder"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as responder:
-        assert responder.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(responder.stdout.readline())}", responder.pid
-        finally:
-            responder.kill()
-
-
-def machine() -> dict[str, str | int]:
-    """What a reader needs to know of the machine."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown",
-    )
-    return {
-        "cpu": model,
-        "cores": os.cpu_count() or 0,
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=3, help="seconds of each small run (3)")
-    parser.add_argument("--pairs", type=int, default=3, help="rounds against the floor (3)")
-    parser.add_argument("--output", type=Path, default=Path("bench-results/bench.json"))
-    parser.add_argument(
-        "--folder", type=Path, help="where the node's data goes (a temporary folder)"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="RS3GW_NAME=VALUE",
-        help="a setting of the node that is to differ from the defaults; may be repeated",
-    )
-    arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        parser.error("wrk is missing: apt-get install wrk")
-    if len(os.sched_getaffinity(0)) < 2:
-        parser.error("two cores are needed, one for the node and one for the load")
-    return arguments
+def print_list() -> None:
+    """What --only takes."""
+    print("parts:")
+    for name, part in PARTS.items():
+        when = "quick and full" if part.is_quick else "full"
+        print(f"  {name:<18}{when:<16}{part.summary}")
+    print("workloads of the part small (* in the quick set):")
+    for workload in workloads.ALL:
+        mark = "*" if workload.name in workloads.QUICK else " "
+        print(f"  {mark} {workload.name}")
 
 
 if __name__ == "__main__":

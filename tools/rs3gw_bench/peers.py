@@ -1,0 +1,31 @@
+"""Other stores, and how to start each on one machine: examples for --peer, and for --peer-command.
+
+Each was tried as it stands here; docs/extend/benchmarks.md says what to install first. They are
+started with the settings a newcomer gets, and the report says beside each whether what it
+acknowledges is synced: a store that keeps objects in memory is fast for that reason.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KnownPeer:
+    """A command with `{port}` and `{folder}` in it, and the credentials that it then takes."""
+
+    command: str
+    access_key: str
+    secret_key: str
+    remark: str
+
+
+PEERS = {
+    "moto": KnownPeer(
+        "moto_server -H 127.0.0.1 -p {port}", "test", "test", "keeps objects in memory"
+    ),
+    "s3rver": KnownPeer(
+        "s3rver --directory {folder} --address 127.0.0.1 --port {port}",
+        "S3RVER",
+        "S3RVER",
+        "Node.js, files in a folder",
+    ),
+}

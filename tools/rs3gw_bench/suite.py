@@ -1,0 +1,304 @@
+"""The parts of the benchmark, and the servers that each of them is put to.
+
+Servers are started when a part first needs them and stay until the end, so that those which are
+compared are up together. A server that does not start, or a part that cannot be measured, is said
+in the report and stops nothing else; one that answers wrongly makes the run fail at its end.
+"""
+
+import fnmatch
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tools.rs3gw_bench import durability, floors, large, million, single, workloads
+from tools.rs3gw_bench.compiler import Programs
+from tools.rs3gw_bench.figures import FLOOR, Figures
+from tools.rs3gw_bench.generator import LoadError
+from tools.rs3gw_bench.options import Options
+from tools.rs3gw_bench.rounds import Rounds
+from tools.rs3gw_bench.servers import Node, Server, ServerError, make_peer
+from tools.rs3gw_bench.session import Bench, Session
+from tools.rs3gw_bench.signing import Target
+from tools.rs3gw_bench.wire import WireError
+from tools.rs3gw_bench.workloads import Workload
+
+IDLE_SECONDS = 4.0
+LARGE_ROUNDS = 5
+MULTIPART_ROUNDS = 2
+
+
+class Suite:
+    """One run of the benchmark, its data below `folder` and its requests in `scratch`."""
+
+    def __init__(
+        self, options: Options, programs: Programs, *, folder: Path, scratch: Path, figures: Figures
+    ) -> None:
+        self.options = options
+        self.figures = figures
+        self._folder = folder
+        self._bench = Bench(programs, scratch, folder, options.load_core)
+        self._sessions: dict[str, Session | None] = {}
+        self._stack = ExitStack()
+
+    def run(self) -> None:
+        """Every part that was chosen, one after another."""
+        with self._stack:
+            for name, part in PARTS.items():
+                if self._wants(name, part):
+                    print(f"{name}: {part.summary}", flush=True)
+                    self._run_part(name, part)
+
+    def measure_start(self) -> None:
+        """Start to first answer, of an empty store."""
+        if self.options.measures_node:
+            single.measure_start(lambda: self._make_node("node", "start"), self.figures)
+            self.figures.show("node", ["start_ms"])
+
+    def measure_idle(self) -> None:
+        """A node that nobody asks anything, without workers and with as many as wanted."""
+        for name, workers in self._node_variants():
+            session = self._variant(name, workers)
+            if session and isinstance(session.server, Node):
+                single.measure_idle(session.server, self.figures, seconds=IDLE_SECONDS)
+                self.figures.show(name, ["idle_bytes_per_process", "idle_cpu_share"])
+
+    def measure_small(self) -> None:
+        """The chosen workloads in rounds, with the floors."""
+        main = self._main_sessions()
+        scaling = [
+            session
+            for name, workers in self._node_variants()[1:]
+            if (session := self._variant(name, workers))
+        ]
+        plan = [
+            (workload, [*main, *scaling] if workload.name in workloads.SCALING else main)
+            for workload in self._workloads()
+        ]
+        rounds = Rounds(
+            self._bench,
+            self.figures,
+            seconds=self.options.seconds,
+            pairs=self.options.pairs,
+            core=self.options.server_cores[0],
+        )
+        rounds.measure(plan)
+        for target in (FLOOR, *(s.server.name for s in (*main, *scaling))):
+            self.figures.show(target)
+
+    def measure_open_loop(self) -> None:
+        """Latency at fixed rates below what the closed loop reached."""
+        for session in self._main_sessions():
+            for workload in workloads.chosen(workloads.SCALING):
+                single.measure_open_loop(
+                    session, self.figures, workload, seconds=self.options.seconds
+                )
+
+    def measure_delete_objects(self) -> None:
+        """One request that deletes a thousand keys."""
+        for session in self._main_sessions():
+            single.measure_delete_objects(session, self.figures, rounds=self.options.pairs)
+            self.figures.show(session.server.name, ["delete_objects_1000_ms"])
+
+    def measure_durability(self) -> None:
+        """What each target syncs before it answers."""
+        notes = self.figures.notes.setdefault("durability", {})
+        for session in self._main_sessions():
+            notes[session.server.name] = durability.count_syncs(session, self._folder)
+            print(f"  {session.server.name}: {notes[session.server.name]['verdict']}", flush=True)
+
+    def measure_large(self) -> None:
+        """64 MiB up and down: on the server's core alone, then on all cores."""
+        rounds = max(LARGE_ROUNDS, self.options.pairs)
+        for session in self._main_sessions():
+            large.measure_large(session, self.figures, rounds=rounds, suffix="_one_core")
+        free = self._free_node()
+        if free:
+            large.measure_large(free, self.figures, rounds=rounds)
+        kinds = ("md5", "disk", "put_64m", "put_64m_crc64nvme", "loopback", "get_64m")
+        names = [f"{kind}{where}_bps" for kind in kinds for where in ("_one_core", "")]
+        for target in (FLOOR, *(s.server.name for s in self._main_sessions())):
+            self.figures.show(target, names)
+
+    def measure_multipart(self) -> None:
+        """1 GiB in sixteen parts."""
+        sessions = [s for s in (self._free_node(), *self._main_sessions()[1:]) if s]
+        names = ["multipart_complete_ms", "multipart_1g_bps", "multipart_written_bytes"]
+        for session in sessions:
+            for _ in range(MULTIPART_ROUNDS):
+                large.measure_multipart(session, self.figures)
+            self.figures.show(session.server.name, names)
+
+    def measure_tls(self) -> None:
+        """Small workloads and 64 MiB over TLS."""
+        if not self._bench.programs.has_tls:
+            self.figures.skip("TLS: OpenSSL's headers are missing (apt-get install libssl-dev)")
+        elif self.options.measures_node:
+            tls = single.make_certificate(self._folder)
+            session = self._session(
+                "node-tls",
+                lambda: Node(
+                    "node",
+                    self._folder / "tls",
+                    cores=self.options.server_cores,
+                    environ=self.options.settings,
+                    tls=tls,
+                ),
+            )
+            if session:
+                single.measure_tls(
+                    session, self.figures, seconds=self.options.seconds, rounds=self.options.pairs
+                )
+                names = [n for n in self.figures.values.get("node", {}) if n.startswith("tls_")]
+                self.figures.show("node", names)
+
+    def measure_million(self) -> None:
+        """A bucket of a million keys, and a restart with it."""
+        sessions = self._main_sessions()[1 if self.options.measures_node else 0 :]
+        if self.options.measures_node:
+            node = self._session("node-million", lambda: self._make_node("node", "million"))
+            sessions = [*([node] if node else []), *sessions]
+        for session in sessions:
+            million.measure_million(session, self.figures, keys=self.options.keys)
+            million.measure_restart(session, self.figures)
+            names = [n for n in self.figures.values[session.server.name] if "million" in n]
+            self.figures.show(session.server.name, names)
+
+    def measure_floors(self) -> None:
+        """Hashes, memory, disk and loopback."""
+        for name, value in {
+            **floors.hash_speeds(),
+            "memcpy_bps": floors.copy_speed(),
+            "loopback_bps": floors.loopback_speed(),
+            "fdatasync_us": floors.sync_seconds(self._folder) * 1e6,
+            "lmdb_commit_us": floors.commit_seconds(self._folder) * 1e6,
+        }.items():
+            self.figures.add(FLOOR, name, value)
+        self.figures.show(FLOOR)
+
+    def _run_part(self, name: str, part: "Part") -> None:
+        try:
+            part.run(self)
+        except (LoadError, WireError) as error:
+            self.figures.fault(f"{name}: {error}")
+        except ServerError as error:
+            self.figures.skip(f"{name}: {error}")
+
+    def _wants(self, name: str, part: "Part") -> bool:
+        only = self.options.only
+        if not only:
+            return part.is_quick or self.options.is_full
+        named = any(fnmatch.fnmatchcase(name, pattern) for pattern in only)
+        return named or (name == "small" and bool(workloads.chosen(only)))
+
+    def _workloads(self) -> Sequence[Workload]:
+        named = workloads.chosen(self.options.only)
+        if named:
+            return named
+        return workloads.ALL if self.options.is_full else workloads.chosen(workloads.QUICK)
+
+    def _node_variants(self) -> list[tuple[str, int]]:
+        """Names and workers: the node on one core first."""
+        if not self.options.measures_node:
+            return []
+        return [("node", 0), *((f"node-w{count}", count) for count in self.options.workers)]
+
+    def _variant(self, name: str, workers: int) -> Session | None:
+        return self._session(name, partial(self._make_node, name, name, workers))
+
+    def _main_sessions(self) -> list[Session]:
+        """The node on its core and the other targets, those that could be started."""
+        options, found = self.options, []
+        if options.measures_node:
+            found.append(self._session("node", lambda: self._make_node("node", "node")))
+        for name in dict.fromkeys((*options.commands, *options.urls)):
+            found.append(self._session(name, partial(self._make_other, name)))
+        return [session for session in found if session]
+
+    def _free_node(self) -> Session | None:
+        """The node on all cores; its figures are the node's."""
+        if not self.options.measures_node:
+            return None
+        return self._session("node-free", lambda: self._make_node("node", "free", cores=()))
+
+    def _make_node(
+        self, name: str, folder: str, workers: int = 0, cores: Sequence[int] | None = None
+    ) -> Node:
+        if cores is None:
+            # Workers are there to use every core; alone, the node has its own.
+            cores = self.options.server_cores if workers == 0 else ()
+        return Node(
+            name,
+            self._folder / folder,
+            cores=cores,
+            workers=workers,
+            environ=self.options.settings,
+        )
+
+    def _make_other(self, name: str) -> Server:
+        options = self.options
+        credentials = options.credentials.get(name) or _credentials()
+        url = options.urls.get(name)
+        if name in options.commands:
+            return make_peer(
+                name,
+                options.commands[name],
+                url=url,
+                credentials=credentials,
+                region=options.region,
+                folder=self._folder / name,
+                cores=options.server_cores,
+            )
+        assert url is not None
+        return Server(name, Target(url.rstrip("/"), *credentials, options.region, "bench"))
+
+    def _session(self, key: str, make: Callable[[], Server]) -> Session | None:
+        """The session of that key, started if need be; None if it did not start."""
+        if key not in self._sessions:
+            self._sessions[key] = self._start(make())
+        return self._sessions[key]
+
+    def _start(self, server: Server) -> Session | None:
+        try:
+            server.start()
+            self._stack.callback(server.stop)
+            server.make_bucket()
+        except (ServerError, OSError) as error:
+            self.figures.skip(f"{server.name}: {error}")
+            return None
+        # A server that may run on every core would share one with a generator that is pinned to it.
+        is_free = isinstance(server, Node) and not server.cores
+        return Session(replace(self._bench, load_core=None) if is_free else self._bench, server)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the benchmark; `is_quick` ones run by default."""
+
+    summary: str
+    is_quick: bool
+    run: Callable[[Suite], None]
+
+
+PARTS = {
+    "start": Part("start to first answer", True, Suite.measure_start),
+    "idle": Part("memory and processor time of an idle node", True, Suite.measure_idle),
+    "small": Part("request rates and latencies", True, Suite.measure_small),
+    "open_loop": Part("latency at fixed rates", False, Suite.measure_open_loop),
+    "delete_objects": Part("DeleteObjects of 1,000 keys", True, Suite.measure_delete_objects),
+    "durability": Part("syncs for 100 PUTs", True, Suite.measure_durability),
+    "large": Part("64 MiB up and down", True, Suite.measure_large),
+    "multipart": Part("1 GiB in parts", True, Suite.measure_multipart),
+    "tls": Part("with TLS", False, Suite.measure_tls),
+    "million": Part("a bucket of a million keys", False, Suite.measure_million),
+    "floors": Part("what the machine does", True, Suite.measure_floors),
+}
+
+
+def _credentials() -> tuple[str, str]:
+    try:
+        return os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    except KeyError as error:
+        raise ServerError(f"no credentials: {error.args[0]} is not set") from error
