@@ -60,7 +60,7 @@ class RecordCodec(Generic[R]):
             )
         try:
             return self._decode(value[1:-4])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{self._name} row {key!r}: {error}") from error
 
 
@@ -73,7 +73,7 @@ def decode_command(data: bytes) -> AnyCommand:
     """Raises FormatError."""
     try:
         return _command_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"command: {error}") from error
 
 

@@ -22,6 +22,10 @@ from rs3gwd.engine.wire import Message, encode_message
 RECEIVE_BYTES = 256 << 10
 """Bytes taken by one read: what a socket holds by default, a batch of 4 KiB bodies and more."""
 
+SEND_BUFFER_BYTES = 4 << 20
+"""What the kernel is asked to hold, and gives as far as net.core.wmem_max allows: a batch that goes
+out in one call wakes the other process once."""
+
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """What may wait for a slow reader. Both sides bound what they have in flight far below; more is a
 process that does not read, and to hold more for it would only hide that."""
@@ -32,6 +36,7 @@ class Channel:
 
     def __init__(self, stream: socket.socket) -> None:
         stream.setblocking(False)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._raw = stream
         self._socket = trio.socket.from_stdlib_socket(stream)
         self._splitter = FrameSplitter()

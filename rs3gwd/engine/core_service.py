@@ -20,6 +20,7 @@ from functools import partial
 
 import trio
 
+from rs3gwd.base.codec import decode_command
 from rs3gwd.base.errors import FormatError, Overloaded, Rs3gwError
 from rs3gwd.base.records import BlobRef, Durability
 from rs3gwd.engine.channel import Channel
@@ -47,7 +48,6 @@ from rs3gwd.engine.wire import (
     TakeLane,
     Welcome,
     WireEntry,
-    decode_entry,
     decode_from_worker,
     encode_result,
     pack_error,
@@ -192,7 +192,7 @@ class CoreService:
     def _submit(self, worker: _Worker, message: Submit) -> None:
         _check(not worker.has_batch, "a batch before the last one was answered")
         _check(0 < len(message.entries) <= BATCH_COUNT_MAX, "a batch of no fit size")
-        entries = [self._make_entry(worker, decode_entry(raw)) for raw in message.entries]
+        entries = [self._make_entry(worker, entry) for entry in message.entries]
         worker.has_batch = True
         answer = partial(self._answer, worker, message.batch, entries)
         try:
@@ -204,12 +204,13 @@ class CoreService:
 
     def _make_entry(self, worker: _Worker, wire: WireEntry) -> Entry:
         """An entry as the commit takes it. Raises FormatError where it cannot be true."""
-        ref: BlobRef | None = getattr(wire.command, "blob", None)
+        command = decode_command(wire.command)
+        ref: BlobRef | None = getattr(command, "blob", None)
         body, durability = wire.body, wire.durability
         if ref is None:
             if body is not None or wire.extents:
                 raise FormatError("bytes that no command names")
-            return Entry(command=wire.command)
+            return Entry(command=command)
         if durability is None:
             raise FormatError("a body without a durability")
         if body is None:
@@ -231,7 +232,7 @@ class CoreService:
         if size_bytes != ref.size_bytes:
             raise FormatError("a body of another size than its name says")
         staged = StagedBody(ref, durability, small=small, extents=wire.extents, synced=wire.synced)
-        return Entry(command=wire.command, staged=staged)
+        return Entry(command=command, staged=staged)
 
     def _check_extents(self, worker: _Worker, wire: WireEntry) -> int:
         """The size of a body in lanes. Raises FormatError."""

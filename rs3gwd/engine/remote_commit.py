@@ -18,6 +18,7 @@ from functools import partial
 import trio
 from msgspec import Raw
 
+from rs3gwd.base.codec import encode_command
 from rs3gwd.base.commands import AnyCommand, CommandResult
 from rs3gwd.base.errors import FormatError, Overloaded, Rs3gwError
 from rs3gwd.engine.channel import Channel
@@ -37,7 +38,6 @@ from rs3gwd.engine.wire import (
     WireError,
     WireResult,
     decode_result,
-    encode_entry,
     unpack_error,
 )
 
@@ -49,10 +49,10 @@ keeps every batch below the length of a frame."""
 class _Waiter:
     """A submitter in the queue or at the core."""
 
-    __slots__ = ("outcome", "raw", "size_bytes", "task")
+    __slots__ = ("entry", "outcome", "size_bytes", "task")
 
-    def __init__(self, raw: Raw, size_bytes: int, task: trio.lowlevel.Task) -> None:
-        self.raw = raw
+    def __init__(self, entry: WireEntry, size_bytes: int, task: trio.lowlevel.Task) -> None:
+        self.entry = entry
         self.size_bytes = size_bytes
         self.task = task
         self.outcome: WireResult | WireError | Rs3gwError | None = None
@@ -105,11 +105,11 @@ class RemoteCommit:
         """
         assert getattr(command, "blob", None) == (staged.ref if staged is not None else None)
         if staged is None:
-            return await self._enter(WireEntry(command))
+            return await self._enter(command, None)
         assert staged.state is StagedState.STAGED, "a body is submitted once"
         staged.state = StagedState.SUBMITTED
         try:
-            result = await self._enter(_wire_entry(command, staged))
+            result = await self._enter(command, staged)
         except BaseException:
             staged.state = StagedState.STAGED
             raise
@@ -127,17 +127,18 @@ class RemoteCommit:
             trio.lowlevel.reschedule(waiter.task)
         self._wake()
 
-    async def _enter(self, entry: WireEntry) -> CommandResult:
+    async def _enter(self, command: AnyCommand, staged: StagedBody | None) -> CommandResult:
         self._health.check()
         if self._refusal is not None:
             raise Overloaded(str(self._refusal))
-        raw = encode_entry(entry)
-        size_bytes = len(memoryview(raw))
+        encoded = encode_command(command)
+        entry = _wire_entry(Raw(encoded), staged)
+        size_bytes = len(encoded) + (len(entry.body.data) if entry.body is not None else 0)
         if size_bytes > ENTRY_BYTES_MAX:
             raise Overloaded(f"{size_bytes} bytes in one command")
         if len(self._queue) >= QUEUE_COUNT_MAX or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX:
             raise Overloaded(f"{len(self._queue)} writes wait for the disk")
-        waiter = _Waiter(raw, size_bytes, trio.lowlevel.current_task())
+        waiter = _Waiter(entry, size_bytes, trio.lowlevel.current_task())
         self._queue.append(waiter)
         self._queue_bytes += size_bytes
         self._wake()
@@ -190,7 +191,7 @@ class RemoteCommit:
         self.commands += len(batch)
         self.batch_max = max(self.batch_max, len(batch))
         try:
-            self._channel.send(Submit(self.batches, [waiter.raw for waiter in batch]))
+            self._channel.send(Submit(self.batches, [waiter.entry for waiter in batch]))
         except (FormatError, Overloaded) as error:
             self._fail(batch, error)
         else:
@@ -202,7 +203,9 @@ class RemoteCommit:
             trio.lowlevel.reschedule(waiter.task)
 
 
-def _wire_entry(command: AnyCommand, staged: StagedBody) -> WireEntry:
+def _wire_entry(command: Raw, staged: StagedBody | None) -> WireEntry:
+    if staged is None:
+        return WireEntry(command)
     small = staged.small
     body = None
     if small is not None:

@@ -15,8 +15,8 @@ negotiation: `Hello` says it first, and another one ends the channel.
     Released                                      Forget
     DiskBroken, EventSeen
 
-Entries and results are encoded one by one and put into their message as they are, so that a queue
-knows its bytes and whoever waits for a result decodes it.
+Commands and results are encoded one by one and put into their message as they are, so that a queue
+knows its bytes and whoever waits for a result decodes it. A body is copied once, into the message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from rs3gwd.base import errors
-from rs3gwd.base.commands import AnyCommand, CommandResult
+from rs3gwd.base.commands import CommandResult
 from rs3gwd.base.errors import FormatError, Rs3gwError
 from rs3gwd.base.records import Durability
 from rs3gwd.engine.blobs import Extent
@@ -59,10 +59,11 @@ class WireBody(Struct, array_like=True, frozen=True):
 class WireEntry(Struct, array_like=True, frozen=True):
     """A command and the body that its `blob` names: in `body`, or written in `extents`, or none.
 
-    `synced` says that the extents are on stable storage.
+    `command` is what `base.codec.encode_command` makes. `synced` says that the extents are on
+    stable storage.
     """
 
-    command: AnyCommand
+    command: Raw
     durability: Durability | None = None
     body: WireBody | None = None
     extents: list[Extent] = []
@@ -93,10 +94,10 @@ class Welcome(Message, frozen=True):
 
 
 class Submit(Message, frozen=True):
-    """A batch to be committed together; `entries` are WireEntry, encoded when they queued up."""
+    """A batch to be committed together."""
 
     batch: int
-    entries: list[Raw]
+    entries: list[WireEntry]
 
 
 class Results(Message, frozen=True):
@@ -177,7 +178,6 @@ FromWorker = Hello | Submit | TakeLane | LeaveLane | FileLane | Released | DiskB
 FromCore = Welcome | Results | LaneGranted | LaneRefused | Retire | Forget
 
 _encoder = msgspec.msgpack.Encoder()
-_entry_decoder = msgspec.msgpack.Decoder(WireEntry)
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 _from_core: msgspec.msgpack.Decoder[FromCore] = msgspec.msgpack.Decoder(FromCore)
 _result_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
@@ -191,11 +191,6 @@ def encode_message(message: Message) -> bytearray:
     _encoder.encode_into(message, buffer, PREFIX_BYTES)
     seal_frame(buffer)
     return buffer
-
-
-def encode_entry(entry: WireEntry) -> Raw:
-    """An entry, to be put into a `Submit`."""
-    return Raw(_encoder.encode(entry))
 
 
 def encode_result(result: CommandResult) -> WireResult:
@@ -219,14 +214,6 @@ def decode_from_core(frame: memoryview) -> FromCore:
         return _from_core.decode(frame)
     except _UNDECODABLE as error:
         raise FormatError(f"the core's message: {error}") from error
-
-
-def decode_entry(raw: Raw) -> WireEntry:
-    """An entry of a `Submit`. Raises FormatError."""
-    try:
-        return _entry_decoder.decode(raw)
-    except _UNDECODABLE as error:
-        raise FormatError(f"a worker's command: {error}") from error
 
 
 def decode_result(wire: WireResult) -> CommandResult:

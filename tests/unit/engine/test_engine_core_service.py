@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from msgspec import Raw
 
+from rs3gwd.base.codec import encode_command
 from rs3gwd.base.commands import AnyCommand, CreateBucket, DeleteBucket, PutObject
 from rs3gwd.base.records import Attributes, BlobRef, Durability
 from rs3gwd.engine import wire
@@ -124,14 +126,26 @@ def body_of(data: bytes) -> wire.WireBody:
     return wire.WireBody(crc, b"", memoryview(data))
 
 
+def entry(
+    command: AnyCommand,
+    durability: Durability | None = None,
+    body: wire.WireBody | None = None,
+    extents: list[Extent] | None = None,
+    synced: bool = False,
+) -> wire.WireEntry:
+    """An entry of a batch."""
+    encoded = Raw(encode_command(command))
+    return wire.WireEntry(encoded, durability, body, extents or [], synced)
+
+
 def submit(*entries: wire.WireEntry, batch: int = 1) -> wire.Submit:
     """A batch."""
-    return wire.Submit(batch, [wire.encode_entry(entry) for entry in entries])
+    return wire.Submit(batch, list(entries))
 
 
 def create(name: str) -> wire.WireEntry:
     """An entry that makes a bucket."""
-    return wire.WireEntry(CreateBucket(name=name, owner_id=jobs.OWNER, now_ms=1, region="r"))
+    return entry(CreateBucket(name=name, owner_id=jobs.OWNER, now_ms=1, region="r"))
 
 
 async def test_a_batch_is_committed_and_answered_in_order(tmp_path: Path) -> None:
@@ -141,8 +155,8 @@ async def test_a_batch_is_committed_and_answered_in_order(tmp_path: Path) -> Non
         worker.send(
             submit(
                 create("one"),
-                wire.WireEntry(DeleteBucket("none")),
-                wire.WireEntry(put_command(4), Durability.STRICT, body_of(b"data")),
+                entry(DeleteBucket("none")),
+                entry(put_command(4), Durability.STRICT, body_of(b"data")),
             )
         )
         results = await worker.receive()
@@ -190,6 +204,15 @@ async def test_noise_ends_the_channel(tmp_path: Path) -> None:
         await worker.greet()
         worker.send_raw(b"\0\0\0\4GET ")
         await worker.assert_refused("message")
+
+
+@pytest.mark.parametrize("noise", [b"\x91\xa4\x00\x00\x00\x80", b"\x90", b"\x91\xa4Nope"])
+async def test_a_command_that_is_none_ends_the_channel(tmp_path: Path, noise: bytes) -> None:
+    """A frame in which all but the command is sound."""
+    async with impostor(tmp_path) as worker:
+        await worker.greet()
+        worker.send(submit(wire.WireEntry(Raw(noise))))
+        await worker.assert_refused("command")
 
 
 async def test_a_worker_says_hello_first_and_once(tmp_path: Path) -> None:
@@ -260,16 +283,16 @@ def entries_that_cannot_be(lane: wire.LaneGranted) -> dict[str, wire.WireEntry]:
     def put(
         body: wire.WireBody | None = None, extents: list[Extent] | None = None, synced: bool = True
     ) -> wire.WireEntry:
-        return wire.WireEntry(put_command(size), strict, body, extents or [], synced)
+        return entry(put_command(size), strict, body, extents, synced)
 
     delete: AnyCommand = DeleteBucket("bucket")
     large = bytes(TEST_SETTINGS.small_bytes_max + 1)
     return {
-        "no command names": wire.WireEntry(delete, strict, body_of(b"data")),
-        "without a durability": wire.WireEntry(put_command(size), None, body_of(data)),
+        "no command names": entry(delete, strict, body_of(b"data")),
+        "without a durability": entry(put_command(size), None, body_of(data)),
         "in two places": put(body_of(data), [good]),
         "another size": put(body_of(b"short")),
-        "too large": wire.WireEntry(put_command(len(large)), strict, body_of(large)),
+        "too large": entry(put_command(len(large)), strict, body_of(large)),
         "outside of the worker's lanes": put(None, [Extent(lane.segment_id + 1, 64, size, 1)]),
         "not new": put(None, [Extent(lane.segment_id, SEGMENT_HEADER_BYTES - 8, size, 1)]),
         "without end": put(None, [Extent(lane.segment_id, far, size, 1)]),
@@ -329,9 +352,9 @@ async def test_lanes_stay_lent_until_the_last_batch_is_committed(tmp_path: Path)
         lane = await worker.take_lane()
         size = 8192
         extent = Extent(lane.segment_id, lane.position, size, 1)
-        entry = wire.WireEntry(put_command(size), Durability.STRICT, None, [extent], True)
         await trio.testing.wait_all_tasks_blocked()
-        worker.service._submit(worker.service._workers[0], submit(entry))
+        last = entry(put_command(size), Durability.STRICT, None, [extent], True)
+        worker.service._submit(worker.service._workers[0], submit(last))
         worker.stream.shutdown(socket.SHUT_WR)
         worker.service._workers[0].scope.cancel()
         await worker.done.wait()

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from rs3gwd.base.codec import decode_command
 from rs3gwd.base.commands import DeleteBucket, ForgetUploads
 from rs3gwd.base.errors import CoreGone, DiskFailed, DiskFull, NoSuchBucket, Overloaded
 from rs3gwd.engine import wire
@@ -69,8 +70,8 @@ class Scene:
     def answer(self, batch: wire.Submit) -> None:
         """Answers each command of a batch with its own number."""
         outcomes: list[wire.WireResult | wire.WireError] = []
-        for raw in batch.entries:
-            command = wire.decode_entry(raw).command
+        for entry in batch.entries:
+            command = decode_command(entry.command)
             assert isinstance(command, ForgetUploads)
             outcomes.append(wire.encode_result(command.before_ms))
         self.commit.on_results(wire.Results(batch.batch, outcomes))
