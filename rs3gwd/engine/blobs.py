@@ -55,10 +55,19 @@ class Extent(Struct, array_like=True, frozen=True):
 
 
 class BlobRecord(Struct, array_like=True, frozen=True):
-    """A blob's size (the sum of its extents) and its extents in order."""
+    """A blob's size and where its bytes are: in `extents`, in order, or all of them in `inline`.
+
+    The checksum of the row covers what is inline. Version 1 of the row knew extents only.
+    """
 
     size_bytes: int
     extents: list[Extent]
+    inline: bytes = b""
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes that the row holds or names."""
+        return len(self.inline) + sum_payload(self.extents)
 
 
 class SegmentState(IntEnum):
@@ -105,7 +114,7 @@ class StoreRecord(Struct, array_like=True, frozen=True):
     created_ms: int
 
 
-BLOB_CODEC = RecordCodec(BlobRecord, name="blob")
+BLOB_CODEC = RecordCodec(BlobRecord, name="blob", version=2)
 SEGMENT_CODEC = RecordCodec(SegmentRecord, name="segment")
 UNSYNCED_CODEC = RecordCodec(UnsyncedRecord, name="unsynced blob")
 STORE_CODEC = RecordCodec(StoreRecord, name="store")
@@ -199,12 +208,12 @@ def put_store(txn: Transaction, record: StoreRecord) -> None:
 
 
 def check_sizes(blob_id: bytes, record: BlobRecord, *, size_bytes: int) -> None:
-    """Raises DataCorrupt when a blob is not as long as its owner says or its extents add up to."""
-    total = sum_payload(record.extents)
-    if not total == record.size_bytes == size_bytes:
+    """Raises DataCorrupt when a blob is not as long as its owner says or its row keeps of it."""
+    kept_bytes = record.kept_bytes
+    if not kept_bytes == record.size_bytes == size_bytes:
         raise DataCorrupt(
             f"blob {blob_id.hex()}: {size_bytes} bytes wanted, "
-            f"{record.size_bytes} recorded, {total} in extents"
+            f"{record.size_bytes} recorded, {kept_bytes} kept"
         )
 
 

@@ -24,7 +24,7 @@ from rs3gwd.engine.blobs import check_sizes, get_blob
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.events import EngineEvent, EventKind, Observer
 from rs3gwd.engine.queries import get_manifest
-from rs3gwd.engine.reader import BlobRange, ExtentRange, RangeReader, split_into_extents
+from rs3gwd.engine.reader import BlobRange, Part, RangeReader, segments_of, split_into_parts
 from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segment_format import BLOCK_BYTES, RECORD_HEADER_BYTES
 from rs3gwd.engine.view import View
@@ -77,6 +77,8 @@ class Bodies:
         except (DataCorrupt, FormatError) as error:
             self.report(str(error))
             raise
+        if record.inline and len(record.inline) == blob.size_bytes:
+            return record.inline
         if len(record.extents) != 1:
             return None
         extent = record.extents[0]
@@ -101,17 +103,17 @@ class Bodies:
         """Tells the observer of damage."""
         self.observer.on_event(EngineEvent(EventKind.DATA_CORRUPT, detail, segment_id))
 
-    def find_ranges(self, version: VersionRecord, start: int, end: int) -> list[ExtentRange]:
-        """Where a range of a version lies now. Raises VersionGone, DataCorrupt, FormatError."""
+    def find_ranges(self, version: VersionRecord, start: int, end: int) -> list[Part]:
+        """What makes up a range of a version now. Raises VersionGone, DataCorrupt, FormatError."""
         with self.environment.read() as txn:
             if version.blob is not None:
                 record = get_blob(txn, version.blob.blob_id)
                 check_sizes(version.blob.blob_id, record, size_bytes=version.size_bytes)
-                return split_into_extents([BlobRange(record, start, end)])
+                return split_into_parts([BlobRange(record, start, end)])
             if version.manifest_id is None:
                 return []
             manifest = get_manifest(txn, version)
-            return split_into_extents(_part_ranges(txn, manifest, start, end))
+            return split_into_parts(_part_ranges(txn, manifest, start, end))
 
 
 class OpenBody:
@@ -129,15 +131,15 @@ class OpenBody:
 
     async def __aenter__(self) -> RangeReader:
         bodies = self._bodies
-        ranges: list[ExtentRange] = []
+        parts: list[Part] = []
         if self._start < self._end:
             try:
-                ranges = await self._find_and_pin()
+                parts = await self._find_and_pin()
             except (DataCorrupt, FormatError) as error:
                 bodies.report(str(error))
                 raise
         self._reader = RangeReader(
-            bodies.disk, bodies.access, bodies.workers, bodies.observer, ranges
+            bodies.disk, bodies.access, bodies.workers, bodies.observer, parts
         )
         return self._reader
 
@@ -153,19 +155,19 @@ class OpenBody:
         finally:
             self._bodies.access.unpin(self._pinned)
 
-    async def _find_and_pin(self) -> list[ExtentRange]:
+    async def _find_and_pin(self) -> list[Part]:
         bodies = self._bodies
         find = partial(bodies.find_ranges, self._version, self._start, self._end)
         wanted: set[int] = set()
         for _ in range(LOOKUPS_MAX):
             if self._version.part_count <= INLINE_PARTS_MAX:
-                ranges = find()
+                parts = find()
             else:
-                ranges = await bodies.threads.run(find)
-            wanted = {part.extent.segment_id for part in ranges}
+                parts = await bodies.threads.run(find)
+            wanted = segments_of(parts)
             if bodies.access.pin(wanted):
                 self._pinned = wanted
-                return ranges
+                return parts
         raise DataCorrupt(
             f"version {self._version.version_id} lies in segments that are not there: "
             + ", ".join(f"{segment_id:016x}" for segment_id in sorted(wanted))

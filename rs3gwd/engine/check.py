@@ -37,7 +37,6 @@ from rs3gwd.engine.blobs import (
     find_blob,
     get_segment,
     get_store,
-    sum_payload,
 )
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.ownership import owned_blobs
@@ -193,10 +192,10 @@ class _Checker:
             name = f"blob {owned.blob_id.hex()}"
             if record is None:
                 self.find(FindingKind.BLOB_MISSING, owned.owner, f"{name} has no place")
-            elif not owned.size_bytes == record.size_bytes == sum_payload(record.extents):
+            elif not owned.size_bytes == record.size_bytes == record.kept_bytes:
                 detail = (
                     f"{name}: {owned.size_bytes} bytes named, {record.size_bytes} recorded, "
-                    f"{sum_payload(record.extents)} in extents"
+                    f"{record.kept_bytes} kept"
                 )
                 self.find(FindingKind.BLOB_SIZE, owned.owner, detail)
         rows_sum = sum(int.from_bytes(blob_id, "big") for blob_id in _blob_ids(txn))

@@ -65,6 +65,7 @@ class EngineSettings(Struct, frozen=True):
     `small_bytes_max`: bodies up to it stay in memory and are appended by the commit together.
     Measured per body of 256 KiB with 16 writers: 0.38 ms so, 0.77 in a lane of its own; with
     512 KiB the lane is as fast. `lanes_max`: large bodies received at one moment.
+    `inline_bytes_max`: bodies up to it go into their rows when few are committed together; 0: none.
     `stage_memory_bytes_max`: the pool of `rs3gwd.base.memory`, which others may share.
     `upload_retention_ms` None keeps unfinished uploads for ever.
     """
@@ -72,6 +73,7 @@ class EngineSettings(Struct, frozen=True):
     segment_bytes: int = 256 << 20
     allocate_bytes: int = 64 << 20
     small_bytes_max: int = 256 << 10
+    inline_bytes_max: int = 4096
     lanes_max: int = 256
     stage_memory_bytes_max: int = 1 << 30
     descriptors_max: int = 512
@@ -190,6 +192,7 @@ class EngineParts:
             space=self.space,
             observer=observer,
             shared=self.shared,
+            inline_bytes_max=self.settings.inline_bytes_max,
         )
         self.view = View(self.environment, self.shared)
         self.pipeline = Pipeline(self.committer, self.view, threads, self.health)

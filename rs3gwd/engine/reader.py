@@ -53,12 +53,29 @@ class ExtentRange(Struct, frozen=True):
     end: int
 
 
-def split_into_extents(ranges: Sequence[BlobRange]) -> list[ExtentRange]:
-    """The parts of extents that some ranges of blobs are made of, in order."""
-    return [part for blob_range in ranges for part in _extents_of(blob_range)]
+class InlineRange(Struct, frozen=True):
+    """Bytes that lay in the blob's row, whose checksum covered them."""
+
+    data: bytes
 
 
-def _extents_of(blob_range: BlobRange) -> Iterator[ExtentRange]:
+Part = ExtentRange | InlineRange
+
+
+def split_into_parts(ranges: Sequence[BlobRange]) -> list[Part]:
+    """What some ranges of blobs are made of, in order."""
+    return [part for blob_range in ranges for part in _parts_of(blob_range)]
+
+
+def segments_of(parts: Sequence[Part]) -> set[int]:
+    """The segments that hold some of the parts."""
+    return {part.extent.segment_id for part in parts if isinstance(part, ExtentRange)}
+
+
+def _parts_of(blob_range: BlobRange) -> Iterator[Part]:
+    inline = blob_range.record.inline
+    if inline:
+        yield InlineRange(inline[blob_range.start : blob_range.end])
     position = 0
     for extent in blob_range.record.extents:
         start = max(blob_range.start - position, 0)
@@ -86,7 +103,7 @@ class Loaded(Struct, frozen=True):
 
 
 class RangeReader:
-    """Gives out the bytes of some extent ranges in order.
+    """Gives out the bytes of some parts in order.
 
     The caller has pinned the segments, and unpins them after `close`.
     """
@@ -97,19 +114,20 @@ class RangeReader:
         access: SegmentAccess,
         workers: Workers,
         observer: Observer,
-        ranges: Sequence[ExtentRange],
+        parts: Sequence[Part],
     ) -> None:
         self._disk = disk
         self._access = access
         self._workers = workers
         self._observer = observer
-        self._ranges = ranges
-        self._index = 0
-        self._position = ranges[0].start if ranges else 0
+        self._parts = parts
+        self._index = -1
+        self._position = 0
         self._crcs: Sequence[int] | None = None
         self._open: OpenSegment | None = None
         self._open_id = -1
         self._ahead: tuple[Piece, Job[Loaded]] | None = None
+        self._next_part()
 
     async def close(self) -> None:
         """Ends the reading; waits for a piece that is being read ahead."""
@@ -128,10 +146,14 @@ class RangeReader:
         Raises DataCorrupt.
         """
         if self._ahead is None:
-            if self._index == len(self._ranges):
+            if self._index == len(self._parts):
                 return b""
-            descriptor = await self._open_segment(self._ranges[self._index].extent.segment_id)
-            piece = self._plan(CACHED_PIECE_BYTES)
+            part = self._parts[self._index]
+            if isinstance(part, InlineRange):
+                self._next_part()
+                return part.data
+            descriptor = await self._open_segment(part.extent.segment_id)
+            piece = self._plan(part, CACHED_PIECE_BYTES)
             loaded = self._load_cached(descriptor, piece)
             if loaded is not None:
                 return self._give(piece, loaded)
@@ -148,9 +170,15 @@ class RangeReader:
         self._read_ahead()
         return data
 
-    def _plan(self, bytes_max: int) -> Piece:
+    def _next_part(self) -> None:
+        self._index += 1
+        self._crcs = None
+        if self._index < len(self._parts):
+            part = self._parts[self._index]
+            self._position = part.start if isinstance(part, ExtentRange) else 0
+
+    def _plan(self, current: ExtentRange, bytes_max: int) -> Piece:
         """The next piece, of whole blocks."""
-        current = self._ranges[self._index]
         first_block = self._position // BLOCK_BYTES
         start = first_block * BLOCK_BYTES
         end = min(-(-current.end // BLOCK_BYTES) * BLOCK_BYTES, start + bytes_max)
@@ -167,11 +195,10 @@ class RangeReader:
         """Steps behind a piece; gives the bytes of it that are wanted."""
         self._crcs = loaded.crcs
         self._position += piece.take
-        if self._position == self._ranges[self._index].end:
-            self._index += 1
-            self._crcs = None
-            if self._index < len(self._ranges):
-                self._position = self._ranges[self._index].start
+        part = self._parts[self._index]
+        assert isinstance(part, ExtentRange)
+        if self._position == part.end:
+            self._next_part()
         if piece.take == piece.length:
             return loaded.data
         return memoryview(loaded.data)[piece.skip : piece.skip + piece.take]
@@ -194,11 +221,12 @@ class RangeReader:
 
     def _read_ahead(self) -> None:
         """Begins to read the next piece, unless it lies in another segment."""
-        if self._index == len(self._ranges) or self._open is None:
+        if self._index == len(self._parts) or self._open is None:
             return
-        if self._ranges[self._index].extent.segment_id != self._open_id:
+        part = self._parts[self._index]
+        if isinstance(part, InlineRange) or part.extent.segment_id != self._open_id:
             return
-        piece = self._plan(PIECE_BYTES)
+        piece = self._plan(part, PIECE_BYTES)
         function = partial(
             _load_waiting, self._open.descriptor, piece, self._crcs, self._disk.pread
         )

@@ -404,8 +404,8 @@ def _problem_of(
         return str(error)
     if record is None:
         return "has no place"
-    if not size_bytes == record.size_bytes == sum_payload(record.extents):
-        return f"{size_bytes} bytes named, {sum_payload(record.extents)} kept"
+    if not size_bytes == record.size_bytes == record.kept_bytes:
+        return f"{size_bytes} bytes named, {record.kept_bytes} kept"
     return damage_of(files, blob_id, record)
 
 

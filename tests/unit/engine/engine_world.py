@@ -29,6 +29,7 @@ SETTINGS = {
     "segment_bytes": 1 << 20,
     "allocate_bytes": 1 << 16,
     "small_bytes_max": 4096,
+    "inline_bytes_max": 0,
     "free_bytes_reserve": 1 << 16,
     "ballast_bytes": 1 << 14,
     "map_bytes": 1 << 26,

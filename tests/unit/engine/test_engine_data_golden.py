@@ -70,6 +70,15 @@ def test_a_row_of_blobs_of_version_1_is_read() -> None:
     assert BLOB_CODEC.open(ID, golden) == record
 
 
+def test_rows_of_blobs_of_version_2_are_read() -> None:
+    """A blob in an extent, and one whose five bytes are in the row."""
+    in_extent = BlobRecord(5, [Extent(259, 4096, 5, 7)])
+    assert BLOB_CODEC.open(ID, bytes.fromhex("0293059194cd0103cd10000507c4002df9a4e8")) == in_extent
+    inline = BlobRecord(5, [], b"hello")
+    assert BLOB_CODEC.open(ID, bytes.fromhex("02930590c40568656c6c6fffc494b5")) == inline
+    assert BLOB_CODEC.seal(ID, inline).hex() == "02930590c40568656c6c6fffc494b5"
+
+
 def test_a_row_of_segments_of_version_1_is_read() -> None:
     """A sealed segment's account."""
     golden = bytes.fromhex("019601cf0000018bcfe56800cd03e8cd0384cd0320cc88f32d25d5")
