@@ -173,14 +173,17 @@ class EngineParts:
         )
         self.lost = recover_unsynced(self.environment, self.store, clock, observer)
 
-    def _join(self, clock: Clock, random: Random, observer: Observer) -> None:
-        settings, store, threads = self.settings, self.store, self.threads
-        self.unsynced = UnsyncedBlobs()
-        self.pool = LanePool(store, threads, lanes_max=settings.lanes_max)
-        for segment in store.segments.values():
+    def _open_lanes(self) -> None:
+        self.pool = LanePool(self.store, self.threads, lanes_max=self.settings.lanes_max)
+        for segment in self.store.segments.values():
             if segment.record.state is SegmentState.ACTIVE and segment.id not in self.missing:
                 self.pool.file(segment)
-        self.small_lane = SmallLane(store, segment=self.pool.take_idle())
+        self.small_lane = SmallLane(self.store, segment=self.pool.take_idle())
+
+    def _join(self, clock: Clock, random: Random, observer: Observer) -> None:
+        settings, store, threads = self.settings, self.store, self.threads
+        self._open_lanes()
+        self.unsynced = UnsyncedBlobs()
         self.workers = Workers(threads)
         self.memory = MemoryPool(settings.stage_memory_bytes_max)
         self.committer = Committer(
@@ -192,7 +195,7 @@ class EngineParts:
             space=self.space,
             observer=observer,
             shared=self.shared,
-            inline_bytes_max=self.settings.inline_bytes_max,
+            inline_bytes_max=settings.inline_bytes_max,
         )
         self.view = View(self.environment, self.shared)
         self.pipeline = Pipeline(self.committer, self.view, threads, self.health)
