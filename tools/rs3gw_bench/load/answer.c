@@ -200,6 +200,18 @@ static enum answer_state state_after_size(struct answer *answer)
     return size ? ANSWER_CHUNK : ANSWER_TRAILERS;
 }
 
+/* The line end behind a chunk, which is wrong from its first wrong byte. */
+static size_t feed_chunk_end(struct answer *answer, const char *data)
+{
+    if (data[0] != "\r\n"[answer->line_bytes])
+        answer->state = ANSWER_MALFORMED;
+    else if (++answer->line_bytes == 2) {
+        answer->line_bytes = 0;
+        answer->state = ANSWER_CHUNK_SIZE;
+    }
+    return 1;
+}
+
 static size_t feed_framing(struct answer *answer, const char *data, size_t count)
 {
     bool whole;
@@ -208,8 +220,6 @@ static size_t feed_framing(struct answer *answer, const char *data, size_t count
         return taken;
     if (answer->state == ANSWER_CHUNK_SIZE)
         answer->state = state_after_size(answer);
-    else if (answer->state == ANSWER_CHUNK_CR)
-        answer->state = answer->line_bytes == 2 ? ANSWER_CHUNK_SIZE : ANSWER_MALFORMED;
     else if (answer->line_bytes == 2)
         answer->state = ANSWER_DONE;
     answer->line_bytes = 0;
@@ -222,7 +232,7 @@ static size_t feed_counted(struct answer *answer, const char *data, size_t count
     take_body(answer, data, taken);
     answer->left -= taken;
     if (answer->left == 0)
-        answer->state = answer->state == ANSWER_BODY ? ANSWER_DONE : ANSWER_CHUNK_CR;
+        answer->state = answer->state == ANSWER_BODY ? ANSWER_DONE : ANSWER_CHUNK_END;
     return taken;
 }
 
@@ -238,6 +248,9 @@ size_t answer_feed(struct answer *answer, const char *data, size_t count)
         case ANSWER_BODY:
         case ANSWER_CHUNK:
             used += feed_counted(answer, rest, count - used);
+            break;
+        case ANSWER_CHUNK_END:
+            used += feed_chunk_end(answer, rest);
             break;
         case ANSWER_UNTIL_END:
             take_body(answer, rest, count - used);

@@ -20,7 +20,7 @@ enum answer_state {
     ANSWER_UNTIL_END,  /* the body ends with the connection */
     ANSWER_CHUNK_SIZE,
     ANSWER_CHUNK,      /* `left` bytes of a chunk are to come */
-    ANSWER_CHUNK_CR,
+    ANSWER_CHUNK_END,
     ANSWER_TRAILERS,
     ANSWER_DONE,
     ANSWER_MALFORMED,
