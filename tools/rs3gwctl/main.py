@@ -1,8 +1,8 @@
 """`rs3gwctl`: accounts, buckets, status, workers, check and repair of the node on this machine.
 
-Everything here works on a data directory: through the daemon's admin socket where one runs, on the
-store itself where none does. Exit status: 0, 1 when the command failed or `check` found something,
-2 for a command line that is not understood.
+Everything but `policy`, which asks files, works on a data directory: through the daemon's admin
+socket where one runs, on the store itself where none does. Exit status: 0, 1 when the command
+failed or `check` found something, 2 for a command line that is not understood.
 """
 
 import json
@@ -16,6 +16,7 @@ from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.inspection import check, repair
+from tools.rs3gwctl.policy import policy
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
 from tools.rs3gwctl.workers import workers
@@ -50,7 +51,7 @@ def status(context: click.Context) -> None:
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
 
 
-for command in (account, bucket, check, repair, workers):
+for command in (account, bucket, check, policy, repair, workers):
     main.add_command(command)
 
 

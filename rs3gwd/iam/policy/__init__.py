@@ -11,8 +11,8 @@ How a gate uses it:
     the document's stamp is the same. `read_policy` raises what PutBucketPolicy must answer.
 2.  Make the caller: `ANONYMOUS`, `root_caller(account_id, canonical_id)`, or a `Caller` with its
     kind, ARN and tags.
-3.  Make the keys: `request_keys.RequestKeys(RequestFacts(...), more)` is a lookup that works nothing
-    out until asked. Before it, ask `policies.keys_used()` whether `needs_existing_tags` or
+3.  Make the keys: `request_keys.RequestKeys(RequestFacts(...), more)` is a lookup that works
+    nothing out until asked. Before it, ask `policies.keys_used()` whether `needs_existing_tags` or
     `needs_bucket_tags`, and fetch those. Tags in a body are `object_tag_keys(tags)` in `more`: an
     operation that has them in its body is authorised a second time once they are read.
 4.  `evaluate(Access(caller, action, resource, resource_account_id, keys), Policies(...))`. For what
