@@ -77,16 +77,13 @@ class Collector:
         return render(self._merged.families(self._own()))
 
     def front(self) -> dict[str, int]:
-        """The counters of all fronts together, as of their last report."""
+        """The figures of all fronts together, as of their last report; `draining` when all are."""
+        fronts = [msgspec.structs.asdict(front) for front in self._fronts.values()]
         sums = {
-            name: self._ended_totals.get(name, 0)
+            name: self._ended_totals.get(name, 0) + sum(front[name] for front in fronts)
             for name in Statistics.__struct_fields__
-            if name != "draining"
         }
-        for front in self._fronts.values():
-            for name in sums:
-                sums[name] += getattr(front, name)
-        return sums
+        return sums | {"draining": bool(fronts) and all(front["draining"] for front in fronts)}
 
     def front_of(self, number: int) -> Statistics | None:
         """The counters of one worker's front; None before its first report."""
