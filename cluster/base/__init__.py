@@ -1,0 +1,1 @@
+"""What every part of the cluster library speaks of: node ids and one tree of errors. No I/O."""

@@ -1,0 +1,111 @@
+"""Errors of the cluster library.
+
+    ClusterError
+      ProposalRefused        a proposal was not taken into the log; it certainly did not happen here
+        NoLeader             nobody to take it; retry
+        LogFull              the uncommitted tail is at its bound; retry later
+        Transferring         leadership is being handed over; retry
+        NotMember            this node is outside the group
+      ReadRefused            a read could not be started; retry
+      ConfChangeRefused      the change does not fit the configuration in force
+      LogError               what was asked for is not in the log
+        Compacted            it was, and is now only in the snapshot
+        Unavailable          it is not there yet
+      SnapshotNotReady       no snapshot can be given at this moment; retry
+      IdentityError          this disk and this node do not belong together; a human decides
+
+Each class has a stable `code` and says whether to try again (`retryable`) and whose fault it is
+(`fault`: caller, peer, disk or bug). Broken invariants are not here: they are assertions.
+"""
+
+from typing import ClassVar
+
+
+class ClusterError(Exception):
+    """Root of all errors of the library."""
+
+    code: ClassVar[str] = "cluster"
+    retryable: ClassVar[bool] = False
+    fault: ClassVar[str] = "bug"
+
+
+class ProposalRefused(ClusterError):
+    """The proposal is not in any log by way of this node: it may be sent again safely."""
+
+    code = "proposal_refused"
+    retryable = True
+    fault = "peer"
+
+
+class NoLeader(ProposalRefused):
+    """No leader is known, or forwarding to it is switched off."""
+
+    code = "no_leader"
+
+
+class LogFull(ProposalRefused):
+    """Taking it would push the uncommitted tail over `Options.uncommitted_bytes_max`."""
+
+    code = "log_full"
+    fault = "caller"
+
+
+class Transferring(ProposalRefused):
+    """The leader is handing over and takes nothing new."""
+
+    code = "transferring"
+
+
+class NotMember(ProposalRefused):
+    """This node leads but has been removed from the group."""
+
+    code = "not_member"
+
+
+class ReadRefused(ClusterError):
+    """No leader is known, or too many reads wait (`Options.reads_pending_max`)."""
+
+    code = "read_refused"
+    retryable = True
+    fault = "peer"
+
+
+class ConfChangeRefused(ClusterError):
+    """The change of members does not fit the configuration in force."""
+
+    code = "conf_change_refused"
+    fault = "caller"
+
+
+class LogError(ClusterError):
+    """An index that the log cannot answer for."""
+
+    code = "log"
+    fault = "caller"
+
+
+class Compacted(LogError):
+    """The index lies at or before the last compaction; only the snapshot has it."""
+
+    code = "compacted"
+
+
+class Unavailable(LogError):
+    """The index lies behind the end of the log."""
+
+    code = "unavailable"
+
+
+class SnapshotNotReady(ClusterError):
+    """The state machine cannot give a snapshot right now; the leader asks again later."""
+
+    code = "snapshot_not_ready"
+    retryable = True
+    fault = "disk"
+
+
+class IdentityError(ClusterError):
+    """The disk is empty or belongs to another node or cluster."""
+
+    code = "identity"
+    fault = "caller"
