@@ -1,7 +1,8 @@
 """A real node in a process of its own, for tests that need one: start, stop, kill, start again.
 
 Blocking code on purpose: tests use it from fixtures, threads and trio alike. The port is chosen
-once and kept over restarts, so that clients can come back.
+once and kept over restarts, so that clients can come back. Unless a test says otherwise the node
+has as many workers as a daemon has by itself.
 """
 
 import os
@@ -81,9 +82,22 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """The process id of the running daemon."""
+        """The process id of the running daemon; with workers, of its core."""
         assert self._process is not None, "the node is not running"
         return self._process.pid
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers, in the order in which they were started."""
+        return sorted(
+            (pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._made(pid)),
+            key=_start_ticks,
+        )
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes of the node, the core first."""
+        return [self.pid, *self.worker_pids]
 
     def start(self, *, wait: bool = True) -> None:
         """Starts the daemon; with `wait` returns once it is ready. Raises AssertionError."""
@@ -147,6 +161,11 @@ class NodeProcess:
     ) -> None:
         self.end_if_running()
 
+    def _made(self, pid: int) -> bool:
+        """Whether a process is a living child of the core."""
+        fields = _stat_fields(pid)
+        return bool(fields) and int(fields[1]) == self.pid and fields[0] not in (b"Z", b"X")
+
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None, "the node is not running"
         self._process.send_signal(number)
@@ -163,6 +182,20 @@ class NodeProcess:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """Fields 3 and further of /proc/<pid>/stat (proc(5)); none when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(b")")[2].split()
+
+
+def _start_ticks(pid: int) -> int:
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else 0
 
 
 def _accepts(port: int) -> bool:

@@ -28,22 +28,26 @@ def allow_descriptors() -> None:
 
 
 def resident_bytes(node: NodeProcess) -> int:
-    """VmRSS of the daemon."""
-    with open(f"/proc/{node.pid}/status", encoding="ascii") as file:
-        found = re.search(r"VmRSS:\s+(\d+) kB", file.read())
-    assert found is not None
-    return int(found[1]) * 1024
+    """VmRSS of all processes of the daemon."""
+    total = 0
+    for pid in node.pids:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            found = re.search(r"VmRSS:\s+(\d+) kB", file.read())
+        assert found is not None
+        total += int(found[1]) * 1024
+    return total
 
 
 def descriptors(node: NodeProcess) -> int:
-    """Open files and sockets of the daemon, segments aside: those it keeps open, within a bound."""
-    folder = f"/proc/{node.pid}/fd"
+    """Open files and sockets of all the daemon's processes; segments aside, which it keeps open."""
     count = 0
-    for name in os.listdir(folder):
-        try:
-            count += "/segments/" not in os.readlink(f"{folder}/{name}")
-        except FileNotFoundError:
-            continue
+    for pid in node.pids:
+        folder = f"/proc/{pid}/fd"
+        for name in os.listdir(folder):
+            try:
+                count += "/segments/" not in os.readlink(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue
     return count
 
 
