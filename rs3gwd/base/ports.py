@@ -10,7 +10,7 @@ cluster.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -51,8 +51,35 @@ class Random(Protocol):
         ...
 
 
+class Bell(Protocol):
+    """Wakes one task of the event loop from a thread, again and again. `close` it at the end."""
+
+    def ring(self) -> None:
+        """From any thread: the next or present `wait` returns. Nothing once it is closed."""
+        ...
+
+    async def wait(self) -> None:
+        """Returns once there was a ring since the last return."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the bell holds; nobody waits any more."""
+        ...
+
+
 class Threads(Protocol):
-    """Blocking work off the event loop. A hop costs about 80 us: put much work in one."""
+    """Blocking work off the event loop. A hop costs about 80 us: put much work in one.
+
+    `linger_seconds` is how long work that is likely to get more may wait for it and so keep its
+    thread; 0 where there are no threads and waiting would be in vain.
+    """
+
+    @property
+    def linger_seconds(self) -> float: ...
+
+    def bell(self) -> Bell:
+        """A new bell, for a thread that must not be held up by waking the event loop."""
+        ...
 
     async def run(self, function: Callable[[], T]) -> T:
         """Runs `function` in a worker thread and gives its result or raises its exception.
@@ -162,6 +189,19 @@ class Stage(Protocol):
         """Appends. The buffer belongs to the stage until the call returns and must be contiguous.
 
         Raises DiskFull, DiskFailed, Overloaded.
+        """
+        ...
+
+    async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+        """Appends a buffer that will stay as it is until `done` is called: once, in any thread,
+        also when the writing fails, which a later call then raises. Errors are those of `write`.
+        """
+        ...
+
+    async def end(self) -> None:
+        """No more bytes will come: what can be done before `finish` is begun and not waited for.
+
+        Raises as `write` does. Not needed before `finish`.
         """
         ...
 
@@ -433,6 +473,15 @@ class BodyStream(Protocol):
         The first call answers `Expect: 100-continue`, so it is made only after the request was
         authenticated and authorised. Raises RequestBodyError (`rs3gwd.base.http`).
         """
+        ...
+
+
+@runtime_checkable
+class DirectBody(BodyStream, Protocol):
+    """A body stream that can put its bytes where they are wanted, so that nothing is allocated."""
+
+    async def receive_into(self, target: memoryview) -> int:
+        """As `receive`, into `target`, which is not empty; how many bytes came, 0 at the end."""
         ...
 
 

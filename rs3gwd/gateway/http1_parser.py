@@ -193,6 +193,18 @@ class Http1Parser:
             self._left = head.content_length
         return head
 
+    @property
+    def body_ahead(self) -> int:
+        """Bytes of the body that are on no tape yet and may be received past this parser; 0 when
+        some are on the tape, or when only their coding will tell."""
+        if self._chunked is not None or self._at != len(self._data):
+            return 0
+        return self._left
+
+    def pass_body(self, count: int) -> None:
+        """`count` of the bytes ahead were received past this parser."""
+        self._left -= count
+
     def next_body(self) -> bytes | None:
         """The next bytes of the body, `b""` at its end, None until more is fed.
 

@@ -89,6 +89,17 @@ class Link:
         patience.moved(clock.monotonic(), len(data))
         return data
 
+    async def receive_body_into(self, patience: Patience, target: memoryview) -> int:
+        """As `receive_body`, into `target`; 0 when the client has ended early."""
+        clock = self._front.clock
+        self.deadline = patience.deadline_from(clock.monotonic())
+        try:
+            count = await self.transport.receive_soon_into(target)
+        finally:
+            self.deadline = inf
+        patience.moved(clock.monotonic(), count)
+        return count
+
     async def send(
         self, head: bytes, body: Buffer, patience: Patience | None = None, *, sent: int = 0
     ) -> None:

@@ -6,12 +6,17 @@ refused never sends its body, and one whose request is good does not wait a seco
 (RFC 9110 section 10.1.1; botocore waits one second).
 """
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 from rs3gwd.base.http import RequestBodyError, RequestBodyTimeout
 from rs3gwd.gateway.errors import Interrupted, PeerGone
 from rs3gwd.gateway.front import Front
 from rs3gwd.gateway.http1_parser import Http1Parser
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.response_head import CONTINUE
+
+T = TypeVar("T")
 
 HELD_BYTES_MAX = 4 << 20
 """What may be in memory of one body at most, for `Front.abandoned_bytes`."""
@@ -41,6 +46,7 @@ class RequestBody:
         "_link",
         "_parser",
         "_patience",
+        "_rest",
         "awaits_continue",
         "finished",
         "received_bytes",
@@ -54,6 +60,7 @@ class RequestBody:
         self._front = front
         self._patience = link.new_patience()
         self._held_bytes = 0
+        self._rest = memoryview(b"")
         self._broken: type[RequestBodyError] | None = None
         self.awaits_continue = awaits_continue
         self.finished = False
@@ -77,14 +84,26 @@ class RequestBody:
             while (data := self._parser.next_body()) is None:
                 self._parser.feed(await self._receive_more())
         except RequestBodyError as error:
-            # Not the error itself: its trace holds this body and what was received of it.
-            self._broken = type(error)
-            self._front.abandoned_bytes += min(self.received_bytes, HELD_BYTES_MAX)
+            self._break(error)
             raise
         self._hold(len(data))
         self.received_bytes += len(data)
         self.finished = not data
         return data
+
+    async def receive_into(self, target: memoryview) -> int:
+        """As `receive`, into `target`: from the socket, without a copy, whatever is ahead."""
+        if self._broken is not None:
+            raise self._broken("the body is broken off")
+        if not self._rest:
+            ahead = self._parser.body_ahead
+            if ahead:
+                return await self._receive_ahead(target[:ahead])
+            self._rest = memoryview(await self.receive())
+        count = min(len(self._rest), len(target))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
 
     async def skip_rest(self) -> bool:
         """Throws away what the handler did not read; False when that is too much, too slow or
@@ -110,19 +129,46 @@ class RequestBody:
         self._front.buffered_bytes += held_bytes - self._held_bytes
         self._held_bytes = held_bytes
 
-    async def _receive_more(self) -> bytes:
+    def _break(self, error: RequestBodyError) -> None:
+        # Not the error itself: its trace holds this body and what was received of it.
+        self._broken = type(error)
+        self._front.abandoned_bytes += min(self.received_bytes, HELD_BYTES_MAX)
+
+    async def _receive_ahead(self, target: memoryview) -> int:
         self._hold(0)
         try:
-            if self.awaits_continue:
-                self.awaits_continue = False
-                if not self._parser.buffered_bytes:
-                    await self._link.send(CONTINUE, b"")
-            data = await self._link.receive_body(self._patience)
+            await self._ask_for_more()
+            count = await self._translated(self._link.receive_body_into(self._patience, target))
+            if not count:
+                raise RequestBodyError("the client ended before its body did")
+        except RequestBodyError as error:
+            self._break(error)
+            raise
+        self._parser.pass_body(count)
+        self.received_bytes += count
+        self.finished = self._parser.body_left == 0
+        return count
+
+    async def _receive_more(self) -> bytes:
+        self._hold(0)
+        await self._ask_for_more()
+        data = await self._translated(self._link.receive_body(self._patience))
+        if not data:
+            raise RequestBodyError("the client ended before its body did")
+        return data
+
+    async def _ask_for_more(self) -> None:
+        if self.awaits_continue:
+            self.awaits_continue = False
+            if not self._parser.buffered_bytes:
+                await self._translated(self._link.send(CONTINUE, b""))
+
+    async def _translated(self, waiting: Awaitable[T]) -> T:
+        """Raises RequestBodyError for what the link says of its client."""
+        try:
+            return await waiting
         except Interrupted as error:
             self._front.timeouts_total += 1
             raise RequestBodyTimeout("the client sends its body too slowly") from error
         except PeerGone as error:
             raise RequestBodyError("the client closed the connection") from error
-        if not data:
-            raise RequestBodyError("the client ended before its body did")
-        return data

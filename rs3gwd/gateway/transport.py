@@ -57,6 +57,10 @@ class Transport(Protocol):
         """As `receive`, for bytes that have likely arrived: tries before it waits."""
         ...
 
+    async def receive_soon_into(self, target: memoryview) -> int:
+        """As `receive_soon`, into `target`; how many bytes came, 0 at the end."""
+        ...
+
     def receive_nowait(self, bytes_max: int) -> bytes:
         """What has arrived by now; empty when nothing has, or nothing can be told."""
         ...
@@ -182,12 +186,8 @@ class SocketTransport:
             self.poller.forget(self._descriptor)
 
     async def receive(self, bytes_max: int) -> bytes:
-        self._forget()
         while True:
-            try:
-                await trio.lowlevel.wait_readable(self._descriptor)
-            except trio.ClosedResourceError as error:
-                raise Interrupted("receive") from error
+            await self._wait_readable()
             try:
                 return self._recv(bytes_max)
             except BlockingIOError:
@@ -206,6 +206,32 @@ class SocketTransport:
                 return b""
         self._in_a_row = 0
         return await self.receive(bytes_max)
+
+    async def receive_soon_into(self, target: memoryview) -> int:
+        if self._in_a_row < RECEIVES_IN_A_ROW_MAX:
+            self._in_a_row += 1
+            try:
+                return self._socket.recv_into(target)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return 0
+        self._in_a_row = 0
+        while True:
+            await self._wait_readable()
+            try:
+                return self._socket.recv_into(target)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return 0
+
+    async def _wait_readable(self) -> None:
+        self._forget()
+        try:
+            await trio.lowlevel.wait_readable(self._descriptor)
+        except trio.ClosedResourceError as error:
+            raise Interrupted("receive") from error
 
     def receive_nowait(self, bytes_max: int) -> bytes:
         try:
@@ -290,6 +316,11 @@ class StreamTransport:
 
     async def receive_soon(self, bytes_max: int) -> bytes:
         return await self.receive(bytes_max)
+
+    async def receive_soon_into(self, target: memoryview) -> int:
+        data = await self.receive(len(target))
+        target[: len(data)] = data
+        return len(data)
 
     def receive_nowait(self, bytes_max: int) -> bytes:
         return b""

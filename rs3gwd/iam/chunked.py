@@ -125,7 +125,7 @@ class AwsChunkedDecoder:
         self._chunk_left = 0
         self._chunk_signature = b""
         self._hash = sha256()
-        self._held: list[bytes] = []
+        self._held: list[Buffer] = []
         self._held_small = bytearray()
         self._trailers: dict[str, str] = {}
         self._trailer_signature: bytes | None = None
@@ -138,9 +138,10 @@ class AwsChunkedDecoder:
             return 0
         return self._chunk_bytes - self._chunk_left
 
-    def feed(self, data: Buffer) -> list[bytes]:
+    def feed(self, data: Buffer) -> list[Buffer]:
         """The payload bytes that `data` completed and, where signed, proved; may be empty.
 
+        They are slices of what was fed: nothing is copied.
         Raises ApiError: IncompleteBody (framing, wrong length, bytes behind the end),
         InvalidChunkSizeError, SignatureDoesNotMatch, MalformedTrailerError. After an error every
         further call raises IncompleteBody.
@@ -168,14 +169,14 @@ class AwsChunkedDecoder:
             raise _malformed("it ends inside a chunk or line")
         return self._trailers
 
-    def _consume(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
+    def _consume(self, data: bytes) -> list[Buffer]:
+        out: list[Buffer] = []
+        view = memoryview(data)
         position, end = 0, len(data)
         while position < end:
             if self._state is _State.DATA:
                 stop = min(end, position + self._chunk_left)
-                # A slice of a whole bytes object is that object: nothing is copied then.
-                self._take(data[position:stop], out)
+                self._take(view[position:stop], out)
                 position = stop
                 continue
             newline = data.find(b"\n", position)
@@ -191,7 +192,7 @@ class AwsChunkedDecoder:
                 self._release(out)
         return out
 
-    def _take(self, piece: bytes, out: list[bytes]) -> None:
+    def _take(self, piece: memoryview, out: list[Buffer]) -> None:
         """Bytes of the current chunk; small ones are joined, so that few objects are held."""
         self._chunk_left -= len(piece)
         if not self._chunk_left:
@@ -208,7 +209,7 @@ class AwsChunkedDecoder:
             self._held_small.clear()
         self._held.append(piece)
 
-    def _release(self, out: list[bytes]) -> None:
+    def _release(self, out: list[Buffer]) -> None:
         """Gives out the chunk that was just verified, if one was."""
         if self._state is _State.HEADER:
             out.extend(self._held)

@@ -31,7 +31,7 @@ class ChunkDecoder(Protocol):
         """Bytes of a chunk whose signature is not verified yet."""
         ...
 
-    def feed(self, data: Buffer) -> list[bytes]:
+    def feed(self, data: Buffer) -> list[Buffer]:
         """The payload bytes that `data` completed and, where signed, proved. Raises ApiError."""
         ...
 

@@ -1,6 +1,6 @@
 """The payload pump: from the network to a stage, with every promise about the bytes checked.
 
-    request.body.receive -> aws-chunked decoder, if any -> digests -> Stage.write
+    request.body -> aws-chunked decoder, if any -> digests -> Stage.write
 
 The everyday picture is a goods-in desk: the delivery note (`BodyPlan`) is read and found sound
 before the lorry is let in, the goods are weighed as they pass, and at the end the sums must be
@@ -9,9 +9,9 @@ stored. Checked are the length (Content-Length, x-amz-decoded-content-length, 5 
 SHA-256, Content-MD5, and the one checksum in a header or trailer.
 
 Bodies of at most INLINE_BYTES_MAX are hashed on the event loop, since a thread hop costs more;
-larger ones take the belt in `pump`. Memory per request: that belt, what the body stream gives out
-at a time, and the stage's own. A document, which is held whole, and a signed chunk, which is held
-until it is verified, take what is beyond the usual from a common pool (`rs3gwd.base.memory`).
+larger ones take the belt in `pump`. Memory per request: that belt, and in front of a decoder what
+the body stream gives out at a time. A document, which is held whole, and a signed chunk, which is
+held until it is verified, take what is beyond the usual from a common pool (`rs3gwd.base.memory`).
 
 Sources: PutObject and UploadPart in the Amazon S3 API Reference; "Checking object integrity in
 Amazon S3"; "Error responses" for the codes.
@@ -20,6 +20,7 @@ Amazon S3"; "Error responses" for the codes.
 import base64
 import binascii
 from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -29,7 +30,7 @@ from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import RequestBodyTimeout
 from rs3gwd.base.limits import PUT_BYTES_MAX
 from rs3gwd.base.memory import Holding
-from rs3gwd.base.ports import Stage
+from rs3gwd.base.ports import Buffer, DirectBody, Stage
 from rs3gwd.base.records import Checksum, ChecksumAlgorithm
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import (
@@ -41,11 +42,14 @@ from rs3gwd.s3.checksums import (
     mismatch,
 )
 from rs3gwd.s3.hashing import BodyDigests
-from rs3gwd.s3.pump import gather, pump
+from rs3gwd.s3.pump import Fill, pump
 
 INLINE_BYTES_MAX = 32 * 1024
 """Bytes hashed on the event loop: MD5 of 32 KiB takes 45 us, a hop to a thread about 80 us."""
 
+CHUNKS_MAX = 512
+"""Chunks held before they are joined: a client may send two bytes at a time, and a bytes object of
+two costs 35."""
 
 DOCUMENT_SECONDS_MAX = 120.0
 """How long a document may take to come: the longest one, 4 MiB, at 35 kB/s. What is held whole must
@@ -139,7 +143,8 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
             if data:
                 await stage.write(data)
         else:
-            await pump(intake.receive, digests, stage, call.services.threads)
+            threads = call.services.threads
+            await pump(intake.filler(), digests, stage, threads, size_bytes=plan.size_bytes)
             _verify(plan, digests, intake.trailers)
     finally:
         intake.release()
@@ -197,6 +202,27 @@ async def _receive_document(call: Call, plan: BodyPlan) -> tuple[bytes, dict[str
     raise RequestBodyTimeout("the client sends its document too slowly")
 
 
+async def gather(receive: Callable[[], Awaitable[Buffer]], bytes_min: int) -> bytes:
+    """Joins what `receive` gives until there are `bytes_min` bytes or it gives none."""
+    first = await receive()
+    size = len(first)
+    if size >= bytes_min or not first:
+        return bytes(first)
+    chunks = [first]
+    try:
+        while size < bytes_min and (chunk := await receive()):
+            chunks.append(chunk)
+            size += len(chunk)
+            if len(chunks) >= CHUNKS_MAX:
+                chunks = [b"".join(chunks)]
+    except BaseException:
+        # The trace of an error can outlive it by much (see `together`): it must not hold bytes.
+        chunks.clear()
+        first = b""
+        raise
+    return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+
+
 class _Intake:
     """Payload bytes as they come, counted and without their aws-chunked framing."""
 
@@ -221,12 +247,12 @@ class _Intake:
         self._keeps_all = keeps_all
         self._size_bytes = plan.size_bytes
         self._limit_bytes = plan.limit_bytes
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[Buffer] = deque()
         self._ended = plan.size_bytes == 0 and self._decoder is None
         self.received_bytes = 0
         self.trailers: dict[str, str] = {}
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> Buffer:
         """The next payload bytes, empty at the end, which is reached only when all are there."""
         while not self._pending and not self._ended:
             data = await self._body.receive()
@@ -244,6 +270,35 @@ class _Intake:
                 self._hold()
         return self._pending.popleft() if self._pending else b""
 
+    def filler(self) -> Fill:
+        """How the belt is filled: by the body stream itself, where it can and no framing is in
+        the way."""
+        if self._decoder is None and isinstance(self._body, DirectBody):
+            return partial(self._fill_directly, self._body)
+        return self._fill_by_copy
+
+    async def _fill_directly(self, body: DirectBody, target: memoryview) -> int:
+        if self._ended:
+            return 0
+        count = await body.receive_into(target)
+        if count:
+            self._count(count)
+            self._ended = self.received_bytes == self._size_bytes
+        else:
+            self._end()
+        return count
+
+    async def _fill_by_copy(self, target: memoryview) -> int:
+        piece = await self.receive()
+        count = len(piece)
+        if count > len(target):
+            count = len(target)
+            view = memoryview(piece)
+            self._pending.appendleft(view[count:])
+            piece = view[:count]
+        target[:count] = piece
+        return count
+
     async def receive_all(self) -> bytes:
         """The whole body; only for plans whose limit or size is small."""
         return await gather(self.receive, self._limit_bytes + 1)
@@ -257,14 +312,17 @@ class _Intake:
         held_bytes = self._decoder.held_bytes if self._decoder is not None else 0
         self._holding.hold(held_bytes + self.received_bytes if self._keeps_all else held_bytes)
 
-    def _take(self, chunk: bytes) -> None:
-        self.received_bytes += len(chunk)
+    def _take(self, chunk: Buffer) -> None:
+        self._count(len(chunk))
+        if chunk:
+            self._pending.append(chunk)
+
+    def _count(self, count: int) -> None:
+        self.received_bytes += count
         if self._size_bytes is not None and self.received_bytes > self._size_bytes:
             raise _incomplete()
         if self.received_bytes > self._limit_bytes:
             raise _too_large(self.received_bytes, self._limit_bytes)
-        if chunk:
-            self._pending.append(chunk)
 
     def _end(self) -> None:
         self._ended = True

@@ -11,7 +11,7 @@ One command is applied at a time; a read sees every command submitted before it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -79,6 +79,14 @@ class MemoryStage:
         assert self.staged is None, "written after finish"
         self.pieces.append(bytes(data))
         await trio.lowlevel.checkpoint()
+
+    async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+        """Appends a copy of `data`, a little later."""
+        await self.write(data)
+        done()
+
+    async def end(self) -> None:
+        """There is nothing to begin."""
 
     async def finish(self) -> MemoryStaged:
         """Names the bytes."""

@@ -14,8 +14,33 @@ import trio
 T = TypeVar("T")
 
 
+class InlineBell:
+    """A bell where there is one thread."""
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        """The waiting task goes on."""
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Waits for a ring since the last one."""
+        await self._rung.wait()
+        self._rung = trio.Event()
+
+    def close(self) -> None:
+        """There is nothing to free."""
+
+
 class InlineThreads:
     """Runs the function on the event loop, between two checkpoints as a real hop would."""
+
+    linger_seconds = 0.0
+
+    def bell(self) -> InlineBell:
+        """A new one."""
+        return InlineBell()
 
     async def run(self, function: Callable[[], T]) -> T:
         """The result or exception of `function`."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -18,18 +19,18 @@ from rs3gwd.base.ports import Buffer
 from rs3gwd.base.records import ChecksumAlgorithm
 from rs3gwd.engine.system import TrioThreads
 from rs3gwd.iam.payload import PayloadKind, PayloadPlan
-from rs3gwd.s3.body import INLINE_BYTES_MAX, plan_body, read_body, receive_body
+from rs3gwd.s3.body import (
+    CHUNKS_MAX,
+    INLINE_BYTES_MAX,
+    gather,
+    plan_body,
+    read_body,
+    receive_body,
+)
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.hashing import new_digest
 from rs3gwd.s3.objects import put_object
-from rs3gwd.s3.pump import (
-    CHUNKS_MAX,
-    LEAN_PIECE_BYTES,
-    LEAN_PIECES,
-    PIECE_BYTES,
-    PIECES,
-    gather,
-)
+from rs3gwd.s3.pump import LEAN_SLAB_BYTES, LEAN_SLABS, SLAB_BYTES, SLABS
 from rs3gwd.testing.bytes_body import BytesBody
 
 LARGE = INLINE_BYTES_MAX * 3 + 7
@@ -51,6 +52,14 @@ class GatheringStage:
         await trio.lowlevel.checkpoint()
         self.data += data
         self.largest = max(self.largest, len(data))
+
+    async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+        """Keeps the caller's buffer for a while."""
+        await self.write(data)
+        done()
+
+    async def end(self) -> None:
+        """There is nothing to begin."""
 
 
 class PassingDecoder:
@@ -130,7 +139,7 @@ async def test_every_byte_arrives_in_order_with_its_digests(size: int, framing: 
 async def test_a_large_body_in_threads_arrives_in_order_on_a_bounded_belt() -> None:
     """Several times the belt's memory, with real threads: pieces are bounded, digests right."""
     world = await make_world(TrioThreads())
-    data = pattern(PIECE_BYTES * PIECES * 3 + 12345)
+    data = pattern(SLAB_BYTES * SLABS * 3 + 12345)
     call = await world.call(
         body=BytesBody.cut(data, 300_001),
         headers={"content-length": str(len(data)), "content-md5": md5_base64(data)},
@@ -138,7 +147,7 @@ async def test_a_large_body_in_threads_arrives_in_order_on_a_bounded_belt() -> N
     )
     stage, received = await pump(call)
     assert bytes(stage.data) == data
-    assert stage.largest < PIECE_BYTES + 300_001
+    assert stage.largest <= SLAB_BYTES
     assert received.md5_hex == hashlib.md5(data).hexdigest()
 
 
@@ -150,7 +159,7 @@ async def test_bytes_that_come_in_twos_are_joined_before_they_pile_up() -> None:
         sizes.append(2)
         return b"ab" if len(sizes) <= CHUNKS_MAX * 5 else b""
 
-    assert await gather(receive, PIECE_BYTES) == b"ab" * (CHUNKS_MAX * 5)
+    assert await gather(receive, SLAB_BYTES) == b"ab" * (CHUNKS_MAX * 5)
 
 
 @given(cuts=st.lists(st.integers(1, 5000), min_size=1, max_size=60))
@@ -292,6 +301,9 @@ async def test_an_error_of_the_stage_is_raised_as_it_is() -> None:
         async def write(self, data: Buffer) -> None:
             raise DiskFull("no room")
 
+        async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+            raise DiskFull("no room")
+
     world = await make_world()
     for size in (5, LARGE):
         call = await world.call(body=pattern(size))
@@ -302,8 +314,8 @@ async def test_an_error_of_the_stage_is_raised_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("is_lean", "bytes_max"),
     [
-        (False, PIECES * (PIECE_BYTES + 100_000)),
-        (True, (LEAN_PIECES + 1) * (LEAN_PIECE_BYTES + 100_000)),
+        (False, SLABS * SLAB_BYTES + 100_000),
+        (True, LEAN_SLABS * LEAN_SLAB_BYTES + 100_000),
     ],
 )
 async def test_a_slow_stage_stops_the_network(is_lean: bool, bytes_max: int) -> None:
@@ -321,8 +333,8 @@ async def test_a_slow_stage_stops_the_network(is_lean: bool, bytes_max: int) -> 
         def __init__(self) -> None:
             self.is_lean = is_lean
 
-        async def write(self, data: Buffer) -> None:
-            await trio.sleep_forever()
+        async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+            """Takes what it is given and is never done."""
 
     call = await world.call(body=EndlessBody())
     async with trio.open_nursery() as nursery:
