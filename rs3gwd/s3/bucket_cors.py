@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import msgspec
 
-from rs3gwd.base.commands import PutBucketConfiguration
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request, Response
 from rs3gwd.base.ports import ObjectStore
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.s3.body import read_body
+from rs3gwd.s3.bucket_configuration import put_document
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.cors import (
     METHODS,
@@ -53,13 +53,13 @@ async def get_bucket_cors(call: Call) -> Response:
 async def put_bucket_cors(call: Call) -> Response:
     """Puts the rules in the place of the old ones. Raises ApiError MalformedXML, InvalidRequest."""
     configuration = parse_cors(await read_body(call, CONFIGURATION_BYTES_MAX))
-    await _submit(call, msgspec.json.encode(configuration))
+    await put_document(call, KIND, msgspec.json.encode(configuration))
     return Response(200, [])
 
 
 async def delete_bucket_cors(call: Call) -> Response:
     """No error where there is nothing to remove."""
-    await _submit(call, None)
+    await put_document(call, KIND, None)
     return Response(204, [])
 
 
@@ -105,14 +105,3 @@ async def cross_origin_headers(
     origin = request.headers["origin"]
     rule = find_rule(configuration.rules, origin=origin, method=request.method)
     return [] if rule is None else response_headers(rule, origin=origin)
-
-
-async def _submit(call: Call, document: bytes | None) -> None:
-    await call.services.store.submit(
-        PutBucketConfiguration(
-            name=call.bucket,
-            kind=KIND,
-            document=document,
-            now_ms=call.services.clock.now_ms(),
-        )
-    )

@@ -16,9 +16,12 @@ from rs3gwd.base.errors import ApiError, BucketAlreadyOwnedByYou, BucketNotEmpty
 from rs3gwd.base.http import Response
 from rs3gwd.base.limits import BUCKET_TAGS_MAX, LIST_KEYS_MAX
 from rs3gwd.base.records import BucketRecord, Durability
+from rs3gwd.iam.acl import Subject, is_public, private_acl
+from rs3gwd.iam.bucket_access import ALL_BLOCKED, Kind, Ownership, encode_acl, encode_block
+from rs3gwd.s3.acl_document import acl_from_headers
 from rs3gwd.s3.arguments import argument_error, integer_argument
 from rs3gwd.s3.body import read_body
-from rs3gwd.s3.call import Call
+from rs3gwd.s3.call import Call, NewBuckets
 from rs3gwd.s3.continuation import TokenKind, make_token, read_token
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.lock_headers import wants_object_lock
@@ -34,17 +37,9 @@ BUCKETS_MAX = 10_000
 
 DURABILITY_HEADER = "x-rs3gw-durability"
 REGION_HEADER = "x-amz-bucket-region"
+OWNERSHIP_HEADER = "x-amz-object-ownership"
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", re.ASCII)
-_CANNED_ACLS = ("public-read", "public-read-write", "authenticated-read", "log-delivery-write")
-_OWNERSHIPS = ("BucketOwnerPreferred", "ObjectWriter")
-_GRANT_HEADERS = (
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-)
 
 
 async def list_buckets(call: Call) -> Response:
@@ -83,8 +78,8 @@ async def create_bucket(call: Call) -> Response:
     """
     check_new_bucket_name(call.bucket)
     headers = call.request.headers
-    _check_headers(headers)
     durability = _durability(headers.get(DURABILITY_HEADER))
+    documents = _first_documents(call)
     tags = _parse_configuration(
         await read_body(call, CONFIGURATION_BYTES_MAX), region=call.services.region
     )
@@ -97,6 +92,7 @@ async def create_bucket(call: Call) -> Response:
             durability=durability or call.services.durability_default,
             tags=tags or None,
             object_lock=wants_object_lock(headers),
+            configurations=documents,
         )
     )
     assert isinstance(record, BucketRecord)
@@ -175,20 +171,39 @@ def _bucket_xml(bucket: BucketRecord, *, with_region: bool) -> str:
     )
 
 
-def _check_headers(headers: dict[str, str]) -> None:
-    """Refuses what a new bucket cannot be yet, and values that nothing could be."""
-    acl = headers.get("x-amz-acl", "private")
-    if acl in _CANNED_ACLS:
-        raise ApiError("NotImplemented", "Access control lists are not implemented")
-    if acl != "private":
-        raise argument_error("x-amz-acl", acl)
-    ownership = headers.get("x-amz-object-ownership", "BucketOwnerEnforced")
-    if ownership in _OWNERSHIPS:
-        raise ApiError("NotImplemented", "Object ownership other than BucketOwnerEnforced")
-    if ownership != "BucketOwnerEnforced":
-        raise argument_error("x-amz-object-ownership", ownership)
-    if any(name in headers for name in _GRANT_HEADERS):
-        raise ApiError("NotImplemented", "Access control lists are not implemented")
+def _first_documents(call: Call) -> dict[str, bytes]:
+    """What a new bucket says about who may use it: what the headers ask for, or the default.
+
+    Raises ApiError InvalidArgument, InvalidBucketAclWithObjectOwnership, and as
+    `rs3gwd.s3.acl_document` does.
+    """
+    headers, owner_id = call.request.headers, call.decision.principal.canonical_id
+    is_classic = call.services.new_buckets is NewBuckets.CLASSIC
+    text = headers.get(OWNERSHIP_HEADER)
+    ownership = Ownership.WRITER if is_classic else Ownership.ENFORCED
+    if text is not None:
+        if text not in list(Ownership):
+            raise argument_error(OWNERSHIP_HEADER, text)
+        ownership = Ownership(text)
+    acl = acl_from_headers(
+        headers,
+        Subject.BUCKET,
+        owner_id=owner_id,
+        bucket_owner_id=owner_id,
+        directory=call.services.directory,
+    )
+    documents: dict[str, bytes] = {}
+    if text is not None or not is_classic:
+        documents[Kind.OWNERSHIP] = ownership.encode()
+    if not is_classic:
+        documents[Kind.PUBLIC_ACCESS_BLOCK] = encode_block(ALL_BLOCKED)
+    if acl is not None and acl != private_acl(owner_id):
+        if ownership is Ownership.ENFORCED:
+            raise ApiError("InvalidBucketAclWithObjectOwnership")
+        if not is_classic and is_public(acl):
+            raise ApiError("AccessDenied")
+        documents[Kind.ACL] = encode_acl(acl)
+    return documents
 
 
 def _durability(value: str | None) -> Durability | None:

@@ -1,13 +1,27 @@
 """What a handler gets: one authenticated, authorised request, and the world it may use."""
 
+from enum import StrEnum
+
 from msgspec import Struct, field
 
 from rs3gwd.base.http import Request
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability
+from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
+from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
+
+
+class NewBuckets(StrEnum):
+    """AWS_2023: lists are off and public access is blocked. CLASSIC: lists count, nothing is
+    blocked.
+    """
+
+    AWS_2023 = "aws-2023"
+    CLASSIC = "classic"
+
 
 _MEMORY_BYTES_MAX = 256 << 20
 
@@ -17,7 +31,8 @@ class Services(Struct, frozen=True):
 
     `durability_default` is the class of a bucket made without naming one. `host_id` is what the
     front says in x-amz-id-2, and error documents in HostId. `memory` is the pool from which
-    documents and signed chunks of unusual size take.
+    documents and signed chunks of unusual size take. `new_buckets` is what a bucket gets that is
+    made without saying; `access` keeps what buckets say about who may use them.
     """
 
     store: ObjectStore
@@ -30,6 +45,8 @@ class Services(Struct, frozen=True):
     presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
     durability_default: Durability = Durability.STRICT
     host_id: str = ""
+    new_buckets: NewBuckets = NewBuckets.AWS_2023
+    access: AccessCache = field(default_factory=AccessCache)
     memory: MemoryPool = field(default_factory=lambda: MemoryPool(_MEMORY_BYTES_MAX))
 
 
@@ -38,8 +55,9 @@ class Call(Struct, frozen=True):
 
     `bucket` is empty at service level and `key` is empty at bucket level. `query` maps decoded
     names to decoded values (the first of a repeated one). The decision cannot be made by a handler.
-    `bucket_record` is the bucket as it was when the request was authorised; None at service level
-    and for CreateBucket.
+    `bucket_record` is the bucket as it was when the request was authorised, and `access` what it
+    said then about who may use it; None at service level and for CreateBucket. `gate` decides on
+    whatever the operation needs beside the decision.
     """
 
     request: Request
@@ -49,5 +67,7 @@ class Call(Struct, frozen=True):
     query: dict[str, str]
     payload: PayloadPlan
     decision: Decision
+    gate: Gate
     services: Services
     bucket_record: BucketRecord | None = None
+    access: BucketAccess | None = None

@@ -18,6 +18,7 @@ from rs3gwd.base.commands import UNCONDITIONAL, Conditions, PutObject
 from rs3gwd.base.errors import ApiError, VersionGone
 from rs3gwd.base.http import Response
 from rs3gwd.base.records import Attributes, ChecksumAlgorithm, VersionRecord
+from rs3gwd.s3.acls import new_attributes, possession_of
 from rs3gwd.s3.arguments import argument_error
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import CHECKSUM_ELEMENTS, DEFAULT_ALGORITHM, algorithm_in
@@ -140,26 +141,27 @@ def _respond(call: Call, source: Source, version: VersionRecord) -> Response:
 
 def _attributes(call: Call, plan: CopyPlan, origin: Attributes) -> Attributes:
     headers = call.request.headers
-    owner_id = bucket_of(call).owner_id
     now_ms = call.services.clock.now_ms()
     if plan.metadata is Directive.REPLACE:
-        given = attributes_from(headers, owner_id, now_ms=now_ms)
+        given = new_attributes(call, now_ms=now_ms)
         tags = given.tags if plan.tagging is Directive.REPLACE else origin.tags
         return structs.replace(given, tags=tags)
     # Only what the request may set beside a copied set is read from it.
+    possession = possession_of(call)
     given = attributes_from(
         {name: headers[name] for name in ("x-amz-tagging", WEBSITE_REDIRECT) if name in headers},
-        owner_id,
+        possession.owner_id,
         now_ms=now_ms,
     )
     system = {name: value for name, value in origin.headers.items() if name != WEBSITE_REDIRECT}
     return Attributes(
-        owner_id=owner_id,
+        owner_id=possession.owner_id,
         headers=system | given.headers,
         metadata=origin.metadata,
         tags=given.tags if plan.tagging is Directive.REPLACE else origin.tags,
         storage_class=storage_class_from(headers),
-        # A lock belongs to one version and is never copied.
+        # A list and a lock belong to one version and are never copied.
+        acl=possession.acl,
         lock=lock_from(headers, now_ms=now_ms),
     )
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
 from rs3gwd.base.limits import KEY_BYTES_MAX, PUT_BYTES_MAX
-from rs3gwd.base.ports import Buffer, Stage
+from rs3gwd.base.ports import Buffer, Lookups, Stage
 from rs3gwd.base.records import (
     BucketRecord,
     Checksum,
@@ -25,7 +25,7 @@ from rs3gwd.base.records import (
     ChecksumType,
     VersionRecord,
 )
-from rs3gwd.iam.authorize import authorize
+from rs3gwd.iam.bucket_access import BucketAccess
 from rs3gwd.s3.arguments import argument_error
 from rs3gwd.s3.body import INLINE_BYTES_MAX
 from rs3gwd.s3.call import Call
@@ -33,6 +33,7 @@ from rs3gwd.s3.conditions import check_copy_source, copy_source_conditions
 from rs3gwd.s3.hashing import BodyDigests
 from rs3gwd.s3.names import is_bucket_name
 from rs3gwd.s3.object_arguments import check_version_id, shows_versions
+from rs3gwd.s3.permission import bucket_arn, find_object, object_arn
 from rs3gwd.s3.ranges import ByteRange
 from rs3gwd.s3.together import Job, run_together
 
@@ -99,12 +100,14 @@ async def find_source(call: Call, name: SourceName) -> Source:
         bucket = await store.get_bucket(name.bucket)
     except NoSuchBucket as error:
         raise ApiError("NoSuchBucket", fields={"BucketName": name.bucket}) from error
-    _authorize(call, name, bucket)
+    access = _authorize(call, name, bucket, await store.wait_lookups())
     try:
         version = await store.get_version(name.bucket, name.key, name.version_id)
     except NoSuchKey as error:
+        _require_listing(call, access)
         raise ApiError("NoSuchKey", fields={"Key": name.key.decode()}) from error
     except NoSuchVersion as error:
+        _require_listing(call, access)
         fields = {"Key": name.key.decode(), "VersionId": name.version_id or ""}
         raise ApiError("NoSuchVersion", fields=fields) from error
     except MethodNotAllowed as error:
@@ -188,16 +191,26 @@ def _is_of(version: VersionRecord, algorithm: ChecksumAlgorithm) -> bool:
     )
 
 
-def _authorize(call: Call, name: SourceName, bucket: BucketRecord) -> None:
+def _authorize(
+    call: Call, name: SourceName, bucket: BucketRecord, lookups: Lookups
+) -> BucketAccess:
+    """That the caller may read the source; what its bucket says about that."""
     expected = call.request.headers.get("x-amz-source-expected-bucket-owner")
     if expected is not None and expected != bucket.owner_id:
         raise ApiError("AccessDenied")
-    authorize(
-        call.decision.principal,
-        action="s3:GetObject" if name.version_id is None else "s3:GetObjectVersion",
-        resource=f"arn:aws:s3:::{name.bucket}/{name.key.decode()}",
-        owner_id=bucket.owner_id,
+    access = call.services.access.of(bucket, lookups.get_configuration)
+    call.gate.require(
+        "s3:GetObject" if name.version_id is None else "s3:GetObjectVersion",
+        object_arn(name.bucket, name.key),
+        access,
+        partial(find_object, lookups, name.bucket, name.key, name.version_id),
     )
+    return access
+
+
+def _require_listing(call: Call, access: BucketAccess) -> None:
+    """Only who may list a bucket learns what is missing in it. Raises ApiError AccessDenied."""
+    call.gate.require("s3:ListBucket", bucket_arn(access.name), access)
 
 
 def _invalid_source(value: str, what: str) -> ApiError:

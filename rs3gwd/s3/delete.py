@@ -21,6 +21,7 @@ from rs3gwd.s3.call import Call
 from rs3gwd.s3.conditions import delete_conditions, make_delete_conditions
 from rs3gwd.s3.errors import error_code, error_message
 from rs3gwd.s3.object_arguments import (
+    access_of,
     bucket_of,
     durability_header,
     has_digest,
@@ -29,12 +30,16 @@ from rs3gwd.s3.object_arguments import (
     shows_versions,
 )
 from rs3gwd.s3.object_lock import bypasses_governance
+from rs3gwd.s3.permission import object_arn
 from rs3gwd.s3.together import run_together
 from rs3gwd.s3.xml_read import Element, malformed, parse_xml
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, optional_element
 
 DELETE_DOCUMENT_BYTES_MAX = 2 * 1024 * 1024
 """Bytes of a DeleteObjects document: 1,000 keys of 1,024 bytes, escaped, with their conditions."""
+
+
+_ACTION, _VERSION_ACTION = "s3:DeleteObject", "s3:DeleteObjectVersion"
 
 
 class Deletion(Struct, frozen=True):
@@ -54,7 +59,6 @@ async def delete_object(call: Call) -> Response:
         call.key,
         version_id=requested_version(call.query),
         conditions=delete_conditions(call.request.headers),
-        bypass=bypasses_governance(call),
     )
     headers = [durability_header(bucket.durability)]
     if result.delete_marker:
@@ -73,10 +77,9 @@ async def delete_objects(call: Call) -> Response:
     body = await read_body(call, DELETE_DOCUMENT_BYTES_MAX)
     deletions, is_quiet = parse_delete(body)
     answers: list[str] = [""] * len(deletions)
-    bypass = bypasses_governance(call)
     await run_together(
         [
-            partial(_delete_one, call, deletion, answers, index, is_quiet=is_quiet, bypass=bypass)
+            partial(_delete_one, call, deletion, answers, index, is_quiet=is_quiet)
             for index, deletion in enumerate(deletions)
         ]
     )
@@ -125,24 +128,20 @@ def _parse_object(found: Element) -> Deletion:
 
 
 async def _delete_one(
-    call: Call,
-    deletion: Deletion,
-    answers: list[str],
-    index: int,
-    *,
-    is_quiet: bool,
-    bypass: bool,
+    call: Call, deletion: Deletion, answers: list[str], index: int, *, is_quiet: bool
 ) -> None:
     """Does one deletion and writes its part of the answer; an error is part of the answer."""
     try:
         if deletion.refusal is not None:
             raise deletion.refusal
+        key = deletion.key_text.encode()
+        action = _ACTION if deletion.version_id is None else _VERSION_ACTION
+        call.gate.require(action, object_arn(call.bucket, key), access_of(call))
         result = await _submit(
             call,
-            deletion.key_text.encode(),
+            key,
             version_id=deletion.version_id,
             conditions=deletion.conditions,
-            bypass=bypass,
         )
     except Rs3gwError as error:
         answers[index] = _error_xml(deletion, error)
@@ -151,7 +150,7 @@ async def _delete_one(
 
 
 async def _submit(
-    call: Call, key: bytes, *, version_id: str | None, conditions: Conditions, bypass: bool
+    call: Call, key: bytes, *, version_id: str | None, conditions: Conditions
 ) -> DeleteResult:
     services = call.services
     command = DeleteObject(
@@ -162,7 +161,7 @@ async def _submit(
         nonce=services.random.token_bytes(16),
         owner_id=bucket_of(call).owner_id,
         conditions=conditions,
-        bypass_governance=bypass,
+        bypass_governance=bypasses_governance(call, key),
     )
     result = await services.store.submit(command)
     assert isinstance(result, DeleteResult)

@@ -167,6 +167,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "NoSuchBucketPolicy": "The bucket policy does not exist",
             "NoSuchCORSConfiguration": "The CORS configuration does not exist",
             "NoSuchKey": "The specified key does not exist.",
+            "NoSuchPublicAccessBlockConfiguration": "The public access block configuration was not"
+            " found",
             "NoSuchObjectLockConfiguration": "The specified object does not have a ObjectLock"
             " configuration",
             "NoSuchLifecycleConfiguration": "The lifecycle configuration does not exist",

@@ -7,12 +7,10 @@ those that are not US-ASCII by RFC 2047 before returning; its documentation show
 bytes are taken for latin-1, and so they are here. A decoded value with control characters is
 returned encoded too, so that no value can end a header line.
 
-What is accepted is done: a header that asks for encryption, grants or appends is refused, never
-ignored. The bucket owner owns every object (AWS's Object Ownership default), so the only
-ACLs there are say what holds anyway.
+What is accepted is done: a header that asks for encryption or appends is refused, never ignored.
 
 Sources: "Working with object metadata" in the Amazon S3 User Guide; PutObject, CopyObject and
-GetObject in the API Reference; "Controlling ownership of objects".
+GetObject in the API Reference.
 """
 
 import base64
@@ -74,15 +72,6 @@ _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 """What an encoded word may be written in. Python knows a hundred codecs more, some of which
 (`unicode_escape`, `utf-7`) give text that no record can hold."""
 
-_CANNED_ACLS_THAT_HOLD = frozenset({"private", "bucket-owner-full-control"})
-_CANNED_ACLS = _CANNED_ACLS_THAT_HOLD | {
-    "public-read",
-    "public-read-write",
-    "authenticated-read",
-    "aws-exec-read",
-    "bucket-owner-read",
-}
-
 _UNIMPLEMENTED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
@@ -92,12 +81,7 @@ _UNIMPLEMENTED_PREFIXES = (
 
 
 def refuse_unimplemented(headers: Mapping[str, str]) -> None:
-    """Raises ApiError for a header that asks for what is not here.
-
-    NotImplemented for encryption and appends; AccessControlListNotSupported for
-    grants and for an ACL that would give anyone but the owner access; InvalidArgument for an ACL
-    that does not exist.
-    """
+    """Raises ApiError NotImplemented for a header that asks for encryption or appends."""
     for name in headers:
         if not name.startswith("x-amz-"):
             continue
@@ -107,10 +91,6 @@ def refuse_unimplemented(headers: Mapping[str, str]) -> None:
                 "A header you provided implies functionality that is not implemented",
                 fields={"Header": name, "additionalMessage": headers[name]},
             )
-        if name == "x-amz-acl":
-            _check_canned_acl(headers[name])
-        elif name.startswith("x-amz-grant-"):
-            raise ApiError("AccessControlListNotSupported")
 
 
 def refuse_customer_key(headers: Mapping[str, str]) -> None:
@@ -304,14 +284,6 @@ def _check_redirect(value: str) -> None:
             "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
             fields={"ArgumentName": WEBSITE_REDIRECT, "ArgumentValue": value},
         )
-
-
-def _check_canned_acl(value: str) -> None:
-    if value in _CANNED_ACLS_THAT_HOLD:
-        return
-    if value in _CANNED_ACLS:
-        raise ApiError("AccessControlListNotSupported")
-    raise ApiError("InvalidArgument", fields={"ArgumentName": "x-amz-acl", "ArgumentValue": value})
 
 
 def _header_safe(name: str, value: str) -> str:

@@ -21,6 +21,7 @@ from rs3gwd.base.records import (
     PartRecord,
     UploadRecord,
 )
+from rs3gwd.s3.acls import new_attributes
 from rs3gwd.s3.arguments import argument_error
 from rs3gwd.s3.body import plan_body, receive_body
 from rs3gwd.s3.call import Call
@@ -43,7 +44,7 @@ from rs3gwd.s3.copy_source import (
 )
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.etags import quote
-from rs3gwd.s3.headers import attributes_from, refuse_unimplemented
+from rs3gwd.s3.headers import refuse_unimplemented
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, part_number_in
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.ranges import ByteRange, parse_copy_source_range
@@ -64,7 +65,7 @@ async def create_multipart_upload(call: Call) -> Response:
             key=call.key,
             now_ms=now_ms,
             nonce=call.services.random.token_bytes(16),
-            attributes=attributes_from(headers, bucket.owner_id, now_ms=now_ms),
+            attributes=new_attributes(call, now_ms=now_ms),
             checksum_algorithm=algorithm,
             checksum_type=kind,
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rs3gwd.base.codec import sequence_of_id
 from rs3gwd.base.limits import PART_NUMBER_MAX
 from rs3gwd.base.records import NULL_VERSION_ID, BucketRecord, Durability, Versioning
+from rs3gwd.iam.bucket_access import BucketAccess
 from rs3gwd.s3.arguments import argument_error
 from rs3gwd.s3.call import Call
 
@@ -15,6 +16,12 @@ def bucket_of(call: Call) -> BucketRecord:
     """The bucket of a call at bucket or object level."""
     assert call.bucket_record is not None
     return call.bucket_record
+
+
+def access_of(call: Call) -> BucketAccess:
+    """What the bucket of a call says about who may use it."""
+    assert call.access is not None
+    return call.access
 
 
 def shows_versions(bucket: BucketRecord) -> bool:

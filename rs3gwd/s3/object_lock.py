@@ -21,13 +21,18 @@ from rs3gwd.base.records import (
     Retention,
     VersionRecord,
 )
-from rs3gwd.iam.authorize import authorize
 from rs3gwd.s3.arguments import argument_error
 from rs3gwd.s3.body import read_body
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.lock_headers import HOLDS, retention_until
-from rs3gwd.s3.object_arguments import bucket_of, requested_version, version_headers
+from rs3gwd.s3.object_arguments import (
+    access_of,
+    bucket_of,
+    requested_version,
+    version_headers,
+)
+from rs3gwd.s3.permission import object_arn
 from rs3gwd.s3.xml_read import CONFIGURATION_BYTES_MAX, Element, malformed, parse_xml
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
 
@@ -125,7 +130,7 @@ async def put_object_retention(call: Call) -> Response:
             version_id=requested_version(call.query),
             retention=parse_retention(body, now_ms=now_ms),
             now_ms=now_ms,
-            bypass_governance=bypasses_governance(call),
+            bypass_governance=bypasses_governance(call, call.key),
         )
     )
     assert isinstance(version, VersionRecord)
@@ -171,19 +176,14 @@ async def put_object_legal_hold(call: Call) -> Response:
     return Response(200, version_headers(bucket_of(call), version.version_id))
 
 
-def bypasses_governance(call: Call) -> bool:
-    """Whether the caller asks to pass a retention in GOVERNANCE mode, and may.
+def bypasses_governance(call: Call, key: bytes) -> bool:
+    """Whether the caller asks to pass a retention of `key` in GOVERNANCE mode, and may.
 
     Raises ApiError AccessDenied for one who asks and may not.
     """
     if call.request.headers.get(BYPASS_HEADER, "").lower() != "true":
         return False
-    authorize(
-        call.decision.principal,
-        action=BYPASS_ACTION,
-        resource=call.decision.resource,
-        owner_id=bucket_of(call).owner_id,
-    )
+    call.gate.require(BYPASS_ACTION, object_arn(call.bucket, key), access_of(call))
     return True
 
 

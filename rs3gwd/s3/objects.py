@@ -12,12 +12,13 @@ from rs3gwd.base.errors import ApiError, NoSuchKey, PreconditionFailed
 from rs3gwd.base.http import Response
 from rs3gwd.base.ports import StagedBlob
 from rs3gwd.base.records import VersionRecord
+from rs3gwd.s3.acls import new_attributes
 from rs3gwd.s3.body import plan_body, receive_body
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import checksum_response_headers
 from rs3gwd.s3.conditions import write_conditions
 from rs3gwd.s3.etags import quote
-from rs3gwd.s3.headers import attributes_from, refuse_unimplemented
+from rs3gwd.s3.headers import refuse_unimplemented
 from rs3gwd.s3.object_arguments import (
     bucket_of,
     durability_header,
@@ -31,7 +32,7 @@ async def put_object(call: Call) -> Response:
     headers = call.request.headers
     bucket = bucket_of(call)
     refuse_unimplemented(headers)
-    attributes = attributes_from(headers, bucket.owner_id, now_ms=call.services.clock.now_ms())
+    attributes = new_attributes(call, now_ms=call.services.clock.now_ms())
     if attributes.lock is not None:
         _require_digest(call)
     conditions = write_conditions(headers)

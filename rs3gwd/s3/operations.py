@@ -24,8 +24,26 @@ from msgspec import Struct
 
 from rs3gwd.base.http import Response
 from rs3gwd.base.ports import Lookups
+from rs3gwd.s3.access_settings import (
+    delete_bucket_ownership_controls,
+    delete_public_access_block,
+    get_bucket_ownership_controls,
+    get_bucket_request_payment,
+    get_public_access_block,
+    put_bucket_ownership_controls,
+    put_bucket_request_payment,
+    put_public_access_block,
+)
+from rs3gwd.s3.acl_document import GRANT_HEADERS
+from rs3gwd.s3.acls import get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl
 from rs3gwd.s3.attributes import get_object_attributes
 from rs3gwd.s3.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
+from rs3gwd.s3.bucket_policy import (
+    delete_bucket_policy,
+    get_bucket_policy,
+    get_bucket_policy_status,
+    put_bucket_policy,
+)
 from rs3gwd.s3.bucket_tagging import (
     delete_bucket_tagging,
     get_bucket_tagging,
@@ -95,7 +113,9 @@ class Operation(Struct, frozen=True):
     is given. `query` are the parameters that must be there, `header` one that must be (lower case).
     `alias_of` is the row that answers in place of this one. `partial` says what is missing from
     what the handler does. `in_model` is False for a request that AWS takes and its SDKs do not know.
-    `at_once` is tried before the handler.
+    `at_once` is tried before the handler. `is_of_many` rows ask for each of the keys in their body.
+    `header_actions` are headers that need a permission of their own. `creates` says whether the
+    operation makes a version appear (condition key s3:ObjectCreationOperation).
     """
 
     name: str
@@ -109,6 +129,9 @@ class Operation(Struct, frozen=True):
     alias_of: str = ""
     partial: str = ""
     in_model: bool = True
+    is_of_many: bool = False
+    header_actions: tuple[tuple[str, str], ...] = ()
+    creates: bool | None = None
     at_once: AtOnce | None = None
 
 
@@ -126,6 +149,9 @@ def _row(
     alias_of: str = "",
     partial: str = "",
     in_model: bool = True,
+    is_of_many: bool = False,
+    header_actions: tuple[tuple[str, str], ...] = (),
+    creates: bool | None = None,
     at_once: AtOnce | None = None,
 ) -> Operation:
     """A row; `target` is the method and the target as the API reference writes them."""
@@ -143,11 +169,22 @@ def _row(
         alias_of=alias_of,
         partial=partial,
         in_model=in_model,
+        is_of_many=is_of_many,
+        header_actions=header_actions,
+        creates=creates,
         at_once=at_once,
     )
 
 
-_NO_OBJECT_EXTRAS = "no server-side encryption, access control lists or appends"
+_NO_OBJECT_EXTRAS = "no server-side encryption or appends"
+
+_OBJECT_HEADER_ACTIONS = (
+    *((name, "s3:PutObjectAcl") for name in ("x-amz-acl", *GRANT_HEADERS)),
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+)
+"""What the headers of a write need beside s3:PutObject (PutObject, Permissions)."""
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -167,7 +204,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket",
         "s3:CreateBucket",
         create_bucket,
-        partial="no access control lists, directory buckets; BucketOwnerEnforced only",
+        partial="no directory buckets",
     ),
     _row("DeleteBucket", "DELETE /Bucket", "s3:DeleteBucket", delete_bucket),
     _row("HeadBucket", "HEAD /Bucket", "s3:ListBucket", head_bucket),
@@ -185,7 +222,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:ListBucketMultipartUploads",
         list_multipart_uploads,
     ),
-    _row("DeleteObjects", "POST /Bucket?delete", "s3:DeleteObject", delete_objects),
+    _row(
+        "DeleteObjects", "POST /Bucket?delete", "s3:DeleteObject", delete_objects, is_of_many=True
+    ),
     # The configuration of a bucket.
     _row(
         "GetBucketVersioning",
@@ -220,8 +259,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket?accelerate",
         "s3:PutAccelerateConfiguration",
     ),
-    _row("GetBucketAcl", "GET /Bucket?acl", "s3:GetBucketAcl"),
-    _row("PutBucketAcl", "PUT /Bucket?acl", "s3:PutBucketAcl"),
+    _row("GetBucketAcl", "GET /Bucket?acl", "s3:GetBucketAcl", get_bucket_acl),
+    _row("PutBucketAcl", "PUT /Bucket?acl", "s3:PutBucketAcl", put_bucket_acl),
     _row(
         "GetBucketAnalyticsConfiguration",
         "GET /Bucket?analytics&id",
@@ -374,26 +413,46 @@ OPERATIONS: tuple[Operation, ...] = (
         "GetBucketOwnershipControls",
         "GET /Bucket?ownershipControls",
         "s3:GetBucketOwnershipControls",
+        get_bucket_ownership_controls,
     ),
     _row(
         "PutBucketOwnershipControls",
         "PUT /Bucket?ownershipControls",
         "s3:PutBucketOwnershipControls",
+        put_bucket_ownership_controls,
     ),
     _row(
         "DeleteBucketOwnershipControls",
         "DELETE /Bucket?ownershipControls",
         "s3:PutBucketOwnershipControls",
+        delete_bucket_ownership_controls,
     ),
-    _row("GetBucketPolicy", "GET /Bucket?policy", "s3:GetBucketPolicy"),
-    _row("PutBucketPolicy", "PUT /Bucket?policy", "s3:PutBucketPolicy"),
-    _row("DeleteBucketPolicy", "DELETE /Bucket?policy", "s3:DeleteBucketPolicy"),
-    _row("GetBucketPolicyStatus", "GET /Bucket?policyStatus", "s3:GetBucketPolicyStatus"),
+    _row("GetBucketPolicy", "GET /Bucket?policy", "s3:GetBucketPolicy", get_bucket_policy),
+    _row("PutBucketPolicy", "PUT /Bucket?policy", "s3:PutBucketPolicy", put_bucket_policy),
+    _row(
+        "DeleteBucketPolicy", "DELETE /Bucket?policy", "s3:DeleteBucketPolicy", delete_bucket_policy
+    ),
+    _row(
+        "GetBucketPolicyStatus",
+        "GET /Bucket?policyStatus",
+        "s3:GetBucketPolicyStatus",
+        get_bucket_policy_status,
+    ),
     _row("GetBucketReplication", "GET /Bucket?replication", "s3:GetReplicationConfiguration"),
     _row("PutBucketReplication", "PUT /Bucket?replication", "s3:PutReplicationConfiguration"),
     _row("DeleteBucketReplication", "DELETE /Bucket?replication", "s3:PutReplicationConfiguration"),
-    _row("GetBucketRequestPayment", "GET /Bucket?requestPayment", "s3:GetBucketRequestPayment"),
-    _row("PutBucketRequestPayment", "PUT /Bucket?requestPayment", "s3:PutBucketRequestPayment"),
+    _row(
+        "GetBucketRequestPayment",
+        "GET /Bucket?requestPayment",
+        "s3:GetBucketRequestPayment",
+        get_bucket_request_payment,
+    ),
+    _row(
+        "PutBucketRequestPayment",
+        "PUT /Bucket?requestPayment",
+        "s3:PutBucketRequestPayment",
+        put_bucket_request_payment,
+    ),
     _row("GetBucketWebsite", "GET /Bucket?website", "s3:GetBucketWebsite"),
     _row("PutBucketWebsite", "PUT /Bucket?website", "s3:PutBucketWebsite"),
     _row("DeleteBucketWebsite", "DELETE /Bucket?website", "s3:DeleteBucketWebsite"),
@@ -409,12 +468,23 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutBucketObjectLockConfiguration",
         put_object_lock_configuration,
     ),
-    _row("GetPublicAccessBlock", "GET /Bucket?publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
-    _row("PutPublicAccessBlock", "PUT /Bucket?publicAccessBlock", "s3:PutBucketPublicAccessBlock"),
+    _row(
+        "GetPublicAccessBlock",
+        "GET /Bucket?publicAccessBlock",
+        "s3:GetBucketPublicAccessBlock",
+        get_public_access_block,
+    ),
+    _row(
+        "PutPublicAccessBlock",
+        "PUT /Bucket?publicAccessBlock",
+        "s3:PutBucketPublicAccessBlock",
+        put_public_access_block,
+    ),
     _row(
         "DeletePublicAccessBlock",
         "DELETE /Bucket?publicAccessBlock",
         "s3:PutBucketPublicAccessBlock",
+        delete_public_access_block,
     ),
     # Objects.
     _row(
@@ -433,7 +503,15 @@ OPERATIONS: tuple[Operation, ...] = (
         version_action="s3:GetObjectVersion",
         at_once=head_object_at_once,
     ),
-    _row("PutObject", "PUT /Bucket/Key", "s3:PutObject", put_object, partial=_NO_OBJECT_EXTRAS),
+    _row(
+        "PutObject",
+        "PUT /Bucket/Key",
+        "s3:PutObject",
+        put_object,
+        partial=_NO_OBJECT_EXTRAS,
+        header_actions=_OBJECT_HEADER_ACTIONS,
+        creates=True,
+    ),
     _row(
         "CopyObject",
         "PUT /Bucket/Key",
@@ -441,6 +519,8 @@ OPERATIONS: tuple[Operation, ...] = (
         copy_object,
         header="x-amz-copy-source",
         partial=_NO_OBJECT_EXTRAS,
+        header_actions=_OBJECT_HEADER_ACTIONS,
+        creates=True,
     ),
     _row(
         "DeleteObject",
@@ -482,12 +562,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "GetObjectAcl",
         "GET /Bucket/Key?acl",
         "s3:GetObjectAcl",
+        get_object_acl,
         version_action="s3:GetObjectVersionAcl",
     ),
     _row(
         "PutObjectAcl",
         "PUT /Bucket/Key?acl",
         "s3:PutObjectAcl",
+        put_object_acl,
         version_action="s3:PutObjectVersionAcl",
     ),
     _row(
@@ -549,6 +631,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutObject",
         create_multipart_upload,
         partial=_NO_OBJECT_EXTRAS,
+        header_actions=_OBJECT_HEADER_ACTIONS,
+        creates=False,
     ),
     _row("UploadPart", "PUT /Bucket/Key?uploadId&partNumber", "s3:PutObject", upload_part),
     _row(

@@ -2,9 +2,11 @@
 
     route -> who asks -> whose bucket -> may they -> is it the owner they expect -> handler
 
-Whoever may not do a thing learns nothing of what is there: permission is decided from the bucket's
-owner alone, before any object, precondition or body is looked at. That a bucket exists is not kept
-secret, since names are shared by all accounts: a missing one is NoSuchBucket to everybody.
+Whoever may not do a thing learns nothing of what is there: permission is decided before any
+precondition or body is looked at, and before any object but for its access control list and tags
+where these have a say. What is missing is told to those who may list the bucket. That a bucket
+exists is not kept secret, since names are shared by all accounts: a missing one is NoSuchBucket to
+everybody.
 
 Every error that rs3gwd raises on purpose becomes S3's XML here; any other exception passes through
 to the gateway, which logs it and answers `internal_error_response`. The browser form carries no
@@ -13,23 +15,33 @@ preflight carries none at all and gets an answer of its own.
 """
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import NoReturn
 
 import msgspec
 
-from rs3gwd.base.errors import ApiError, NoSuchBucket, Rs3gwError
+from rs3gwd.base.errors import (
+    ApiError,
+    NoSuchBucket,
+    NoSuchKey,
+    NoSuchVersion,
+    Rs3gwError,
+)
 from rs3gwd.base.http import Request, Response
 from rs3gwd.base.ports import Lookups
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
-from rs3gwd.iam.authorize import authorize
+from rs3gwd.iam.bucket_access import BucketAccess
+from rs3gwd.iam.gate import Gate, account_id_of, is_by_list
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.principal import Decision
+from rs3gwd.iam.request_side import RequestSide
 from rs3gwd.iam.sigv4 import SigningKeyCache
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.errors import error_response
 from rs3gwd.s3.operations import Level, Operation
+from rs3gwd.s3.permission import bucket_arn, find_object, object_arn
 from rs3gwd.s3.route import Route, Router
 
 EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
@@ -104,6 +116,7 @@ class S3Service:
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         """Everything but what CORS adds."""
         route: Route | None = None
+        call: Call | None = None
         principal = ""
         try:
             route = self._router.route(request)
@@ -123,9 +136,9 @@ class S3Service:
             response = at_once(call, lookups) if at_once is not None else None
             if response is None:
                 return self._carry_out(request, route, authenticated, call)
-            response.operation = route.operation.name
+            _note(response, call)
         except Rs3gwError as error:
-            response = self._refusal(error, request, route)
+            response = self._refusal(error, request, route, call)
         response.principal = principal
         return response
 
@@ -140,9 +153,9 @@ class S3Service:
             handler = route.operation.handler
             assert handler is not None, "what nobody handles is not admitted"
             response = await handler(call)
-            response.operation = route.operation.name
+            _note(response, call)
         except Rs3gwError as error:
-            response = self._refusal(error, request, route)
+            response = self._refusal(error, request, route, call)
         response.principal = authenticated.principal.access_key_id
         return response
 
@@ -159,13 +172,21 @@ class S3Service:
         self, request: Request, route: Route, authenticated: Authenticated, lookups: Lookups
     ) -> Call:
         """Permission: every handler is called with what this gives. Raises ApiError."""
-        operation = route.operation
+        operation, services = route.operation, self._services
         record: BucketRecord | None = None
+        access: BucketAccess | None = None
         if operation.level is not Level.SERVICE and operation.name != _BUCKET_MAKER:
             record = lookups.get_bucket(route.bucket)
-        decision = _decide(route, authenticated, record)
-        if record is not None:
-            _check_expected_owner(request, record)
+            access = services.access.of(record, lookups.get_configuration)
+        side = RequestSide(
+            request, route.query, services.clock.now_ms(), services.region, operation.creates
+        )
+        gate = Gate(authenticated.principal, side)
+        decision = _decide(gate, route, access, lookups)
+        if access is not None:
+            _check_expected_owner(request, access)
+            if operation.header_actions and not is_by_list(decision):
+                _decide_headers(gate, request, operation, decision, access)
         if operation.handler is None:
             _not_implemented(operation)
         return Call(
@@ -176,13 +197,17 @@ class S3Service:
             query=route.query,
             payload=authenticated.payload,
             decision=decision,
-            services=self._services,
+            gate=gate,
+            services=services,
             bucket_record=record,
+            access=access,
         )
 
-    def _refusal(self, error: Rs3gwError, request: Request, route: Route | None) -> Response:
+    def _refusal(
+        self, error: Rs3gwError, request: Request, route: Route | None, call: Call | None = None
+    ) -> Response:
         return self._error_response(
-            error,
+            error if call is None else _as_far_as_known(error, call),
             request,
             bucket=route.bucket if route else "",
             key=route.key if route else b"",
@@ -203,37 +228,65 @@ class S3Service:
         )
 
 
-def _decide(route: Route, authenticated: Authenticated, record: BucketRecord | None) -> Decision:
+def _decide(gate: Gate, route: Route, access: BucketAccess | None, lookups: Lookups) -> Decision:
     """That the caller may do this. Raises ApiError AccessDenied."""
-    operation, principal = route.operation, authenticated.principal
+    operation = route.operation
     action = operation.action
     if operation.version_action and "versionId" in route.query:
         action = operation.version_action
-    if record is not None:
-        # The key was proved to be UTF-8 by the router.
-        path = f"{route.bucket}/{route.key.decode()}" if route.key else route.bucket
-        return authorize(
-            principal,
-            action=action,
-            resource=f"arn:aws:s3:::{path}",
-            owner_id=record.owner_id,
-        )
-    if operation.handler is None and principal.account is not None:
-        # What is missing belongs to nobody, so that there is nothing to be allowed.
-        _not_implemented(operation)
-    return authorize(
-        principal, action=action, resource=f"arn:aws:s3:::{route.bucket or '*'}", owner_id=None
-    )
+    if access is None:
+        if operation.handler is None and gate.principal.account is not None:
+            # What is missing belongs to nobody, so that there is nothing to be allowed.
+            _not_implemented(operation)
+        return gate.require_service(action, bucket_arn(route.bucket))
+    if operation.level is Level.BUCKET:
+        resource = bucket_arn(route.bucket)
+        if operation.is_of_many:
+            return gate.require_each(action, resource, access)
+        return gate.require(action, resource, access)
+    version_id = route.query.get("versionId")
+    find = partial(find_object, lookups, route.bucket, route.key, version_id)
+    return gate.require(action, object_arn(route.bucket, route.key), access, find)
 
 
-def _check_expected_owner(request: Request, record: BucketRecord) -> None:
-    """The caller may name the owner they expect, by canonical id.
+def _decide_headers(
+    gate: Gate, request: Request, operation: Operation, decision: Decision, access: BucketAccess
+) -> None:
+    """What some headers ask for needs a permission of its own. Raises ApiError AccessDenied."""
+    for name, action in operation.header_actions:
+        if name in request.headers:
+            gate.require(action, decision.resource, access)
+
+
+def _check_expected_owner(request: Request, access: BucketAccess) -> None:
+    """The caller may name the owner they expect, by canonical id or by account number.
 
     Source: "Verifying bucket ownership with bucket owner condition" in the Amazon S3 User Guide.
     """
     expected = request.headers.get(EXPECTED_OWNER_HEADER)
-    if expected is not None and expected != record.owner_id:
+    if expected is None:
+        return
+    if expected not in (access.owner_id, account_id_of(access.owner_id)):
         raise ApiError("AccessDenied")
+
+
+def _note(response: Response, call: Call) -> None:
+    """Says in an answer what it answers, and that its caller pays where that is so."""
+    response.operation = call.operation
+    if call.access is not None and call.access.requester_pays and call.gate.is_charged(call.access):
+        response.headers.append(("x-amz-request-charged", "requester"))
+
+
+def _as_far_as_known(error: Rs3gwError, call: Call) -> Rs3gwError:
+    """The error of a call, to somebody who may not list the bucket without what is missing in it.
+
+    Source: "GetObject", Permissions, in the Amazon S3 API Reference.
+    """
+    if not isinstance(error, NoSuchKey | NoSuchVersion) or call.access is None:
+        return error
+    if call.gate.allows("s3:ListBucket", bucket_arn(call.bucket), call.access):
+        return error
+    return ApiError("AccessDenied", "Access Denied")
 
 
 def _with_headers(request: Request, more: dict[str, str]) -> Request:

@@ -6,10 +6,10 @@ _NAMES = ["Abc", "a_b", "-abc", "abc-", "a..b", ".abc", "1.2.3.4", "xn--abc", "s
          "abc-s3alias", "abc--ol-s3", "abc.mrap", "abc--x-s3", "a" * 64]  # fmt: skip
 NEW_BUCKETS = [Case(f"bucket name {n}", "PUT", f"/{n}", 400, "InvalidBucketName") for n in _NAMES]
 _HEADERS = [
-    ("x-amz-acl", "public-read", 501, "NotImplemented"),
+    ("x-amz-acl", "public-read", 400, "InvalidBucketAclWithObjectOwnership"),
     ("x-amz-acl", "world", 400, "InvalidArgument"),
-    ("x-amz-grant-write", 'id="1"', 501, "NotImplemented"),
-    ("x-amz-object-ownership", "ObjectWriter", 501, "NotImplemented"),
+    ("x-amz-grant-write", 'id="1"', 400, "InvalidArgument"),
+    ("x-amz-object-ownership", "Writer", 400, "InvalidArgument"),
     ("x-amz-object-ownership", "Me", 400, "InvalidArgument"),
     ("x-amz-bucket-object-lock-enabled", "maybe", 400, "InvalidArgument"),
     ("x-rs3gw-durability", "lax", 400, "InvalidArgument"),

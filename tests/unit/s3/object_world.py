@@ -13,8 +13,11 @@ from rs3gwd.base.errors import ApiError, Rs3gwError
 from rs3gwd.base.http import Request, Response, StreamedBody
 from rs3gwd.base.ports import BodyStream, Threads
 from rs3gwd.base.records import AccountRecord, Versioning
+from rs3gwd.iam.bucket_access import read_access
+from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.payload import PayloadKind, PayloadPlan
 from rs3gwd.iam.principal import Decision, Principal
+from rs3gwd.iam.request_side import RequestSide
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.operations import OPERATIONS
 from rs3gwd.testing.bytes_body import BytesBody
@@ -89,6 +92,8 @@ class World:
         plan = payload or PayloadPlan(
             kind=PayloadKind.UNSIGNED, expected_sha256=None, decoder=None, decoded_length=length
         )
+        record = await self.store.get_bucket(bucket)
+        side = RequestSide(request, query or {}, self.clock.now_ms(), "us-east-1")
         return Call(
             request=request,
             operation="Test",
@@ -97,8 +102,10 @@ class World:
             query=query or {},
             payload=plan,
             decision=Decision(Principal(account), "s3:Test", "arn", "test"),
+            gate=Gate(Principal(account), side),
             services=self.services,
-            bucket_record=await self.store.get_bucket(bucket),
+            bucket_record=record,
+            access=read_access(record, self.store.lookups.get_configuration),
         )
 
     async def run(self, handler: Handler, key: str = "key", **arguments: object) -> Response:

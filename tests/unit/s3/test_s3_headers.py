@@ -189,9 +189,6 @@ def test_a_redirect_needs_a_place_to_go() -> None:
             "NotImplemented",
         ),
         ({"x-amz-write-offset-bytes": "5"}, "NotImplemented"),
-        ({"x-amz-grant-read": "id=x"}, "AccessControlListNotSupported"),
-        ({"x-amz-acl": "public-read"}, "AccessControlListNotSupported"),
-        ({"x-amz-acl": "nonsense"}, "InvalidArgument"),
     ],
 )
 def test_what_is_not_here_is_refused_and_not_ignored(headers: dict[str, str], code: str) -> None:
