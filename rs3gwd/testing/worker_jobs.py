@@ -175,3 +175,17 @@ async def put_abandoned(node: Node, key: bytes, size_bytes: int) -> None:
     async with node.store.stage(size_hint=None, durability=Durability.STRICT) as stage:
         await stage.write(bytes_of(key, size_bytes))
         await stage.finish()
+
+
+async def put_and_note(node: Node, prefix: bytes, size_bytes: int, count: int, notes: str) -> None:
+    """Writes objects one after the other (`bytes_of`) and, whenever one is acknowledged, a line
+    with its key to the file `notes`: what the kernel has outlives every process."""
+    for number in range(count):
+        key = prefix + b"-%d" % number
+        await put(node, key, bytes_of(key, size_bytes))
+        _note(notes, b"%s %d\n" % (key, size_bytes))
+
+
+def _note(notes: str, line: bytes) -> None:
+    with open(notes, "ab", buffering=0) as file:
+        file.write(line)
