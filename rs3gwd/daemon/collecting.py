@@ -90,6 +90,7 @@ class Collector:
         return self._fronts.get(number)
 
     def _strike(self, number: int) -> None:
-        self._awaited.discard(number)
-        if not self._awaited:
-            self._complete.set()
+        if number in self._awaited:
+            self._awaited.remove(number)
+            if not self._awaited:
+                self._complete.set()
