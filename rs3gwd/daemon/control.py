@@ -22,6 +22,7 @@ nobody else has these descriptors.
 """
 
 import array
+import os
 import socket
 from collections import deque
 from typing import Any, Generic, TypeVar
@@ -190,9 +191,9 @@ def receive_begin(pair_end: socket.socket) -> tuple[Begin, list[int]] | None:
     """Waits, blocking, for the first message; gives it with its descriptors, which are the
     caller's from now on. None when the core has gone. Raises FormatError.
     """
-    head, descriptors, _flags, _address = socket.recv_fds(
-        pair_end, PREFIX_BYTES, DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
-    )
+    head, descriptors, _flags, _address = socket.recv_fds(pair_end, PREFIX_BYTES, DESCRIPTORS_MAX)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     head += _receive_exactly(pair_end, PREFIX_BYTES - len(head)) if head else b""
     if len(head) < PREFIX_BYTES:
         return None
