@@ -106,6 +106,8 @@ class Connection:
         except HttpRefusal as refusal:
             self._front.heads_refused_total += 1
             await self.refuse(refusal)
+        finally:
+            self._send_own()
         return None
 
     def _begin(self) -> Exchange | Handover | None:
@@ -162,6 +164,7 @@ class Connection:
                 self._head_deadline = front.clock.monotonic() + front.limits.head_seconds
             deadline = self._head_deadline
         if front.draining:
+            self._send_own()
             # A request may have arrived while we decided to stop: it is served.
             data = self.link.transport.receive_nowait(front.limits.head_bytes_max)
             return self._take(data) or _Pause.ENDED
@@ -195,13 +198,13 @@ class Connection:
     def _queue(self, polled: SocketTransport, exchange: Exchange) -> bool:
         """Has a plain answer sent at the end of the poller's turn; False where it takes a task.
 
-        Plain is the answer in memory to a request without a body, with nothing behind it.
+        Plain is the answer in memory to a request that came whole, with nothing behind it.
         """
         response = exchange.response
         if (
             response is None
             or isinstance(response.body, StreamedBody)
-            or exchange.body is not _NO_BODY
+            or not exchange.body.finished
             or self._parser.buffered_bytes
         ):
             return False
@@ -215,10 +218,16 @@ class Connection:
         polled.poller.queue(self, len(exchange.encoded) + len(response.body))
         return True
 
+    def _send_own(self) -> None:
+        """Sends the answer that is still queued, before the connection is left."""
+        self.send_queued()
+        self.finish_queued()
+
     def send_queued(self) -> None:
         """Sends an answer, at the end of the turn; what cannot be sent at once is for the task."""
-        exchange, self._queued = self._queued, None
-        assert exchange is not None, "an answer is queued"
+        exchange = self._queued
+        if exchange is None:
+            return
         assert self._polled is not None, "only the poller sends what is queued"
         payload = exchange.payload
         assert not isinstance(payload, StreamedBody), "only plain answers are queued"
@@ -228,23 +237,38 @@ class Connection:
             sent = 0
         if sent < len(exchange.encoded) + len(payload):
             exchange.sent = sent
-            self._polled.resume(exchange)
+            self._queued = None
+            if not self._polled.resume(exchange):
+                exchange.release()  # The connection is being left.
+        else:
+            exchange.bytes_out = len(payload)
+
+    def finish_queued(self) -> None:
+        """Counts and logs an answer that went out whole, and waits for the next request."""
+        exchange, self._queued = self._queued, None
+        if exchange is None:
             return
         exchange.release()
-        exchange.bytes_out = len(payload)
         self._now = now = exchange.finish()
         self._answered = True
         self.link.deadline = now + self._front.limits.idle_seconds
 
     async def _carry_on(self, exchange: Exchange) -> bool:
         """Answers a request that was begun; False when the connection must close."""
-        body = exchange.body
+        body, front = exchange.body, self._front
+        is_queued = False
         try:
             if exchange.rest is not None and exchange.response is None:
-                exchange.response = await self._front.complete(exchange.request, exchange.rest)
-            keep = await self._respond(exchange)
+                exchange.response = await front.complete(exchange.request, exchange.rest)
+                # One that is alone need not wait for others.
+                if self._polled and front.requests_in_flight > 1:
+                    is_queued = self._queue(self._polled, exchange)
+            keep = is_queued or await self._respond(exchange)
         finally:
-            exchange.release()
+            if not is_queued:
+                exchange.release()
+        if is_queued:
+            return True
         self._now = exchange.finish()
         self._answered = True
         if not isinstance(body, RequestBody) or body.finished:

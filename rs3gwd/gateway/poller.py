@@ -7,12 +7,13 @@ its socket, cost more than most requests do: 18 of 110 us (docs/performance.md).
 
 How: one epoll descriptor watches all these sockets, edge-triggered, so that a socket is registered
 once and not once for each wait. trio watches that descriptor. When it is readable, one task takes
-up to TURN_SOCKETS of its events and makes three rounds: it receives from all, then has each answer
-or wake its task, then sends the answers. System calls and Python push each other out of the caches
-and branch predictors of a core, so they come apart; and a client on the same machine is woken once
-for many answers, where the call that wakes it is the dearest of a request.
+up to TURN_SOCKETS of its events and makes four rounds: it receives from all, then has each answer
+or wake its task, then sends the answers, then has them logged. System calls and Python push each
+other out of the caches and branch predictors of a core, so they come apart; and a client on the
+same machine is woken once for many answers, where the call that wakes it is the dearest of a
+request.
 
-Invariants: a turn awaits nothing; an answer that was queued in a turn is sent before the turn ends;
+Invariants: a turn awaits nothing; what is queued is sent before the next turn takes anything;
 what is called back raises nothing; who stops watching a socket gets no call for it any more.
 
 Source: epoll(7), "Edge-triggered" and its questions and answers.
@@ -51,6 +52,10 @@ class Sender(Protocol):
         """Sends the answer for which it is queued; must not raise."""
         ...
 
+    def finish_queued(self) -> None:
+        """Counts and logs what `send_queued` sent; must not raise."""
+        ...
+
 
 class Poller:
     """The sockets that are watched and the answers that are queued; used by one trio thread."""
@@ -61,6 +66,8 @@ class Poller:
         self._waiting: dict[int, Waiting] = {}
         self._queued: list[Sender] = []
         self._queued_bytes = 0
+        self._in_turn = False
+        self._late = trio.lowlevel.ParkingLot()
 
     def watch(self, descriptor: int, waiting: Waiting) -> None:
         """Calls `waiting` whenever bytes arrive, and if some have already. Raises OSError."""
@@ -77,14 +84,28 @@ class Poller:
         self._epoll.unregister(descriptor)
 
     def queue(self, sender: Sender, size_bytes: int) -> None:
-        """Has an answer of so many bytes sent at the end of this turn, by whoever was called."""
+        """Has an answer of so many bytes sent at the end of this turn, or, where it comes from a
+        task, once all tasks have run that are ready now: those whose writes were committed
+        together answer together."""
         self._queued.append(sender)
+        if not self._in_turn:
+            self._late.unpark()
         self._queued_bytes += size_bytes
         if self._queued_bytes > TURN_BYTES:
             self._flush()
 
     async def run(self) -> None:
         """Serves until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_late)
+            await self._take_turns()
+
+    async def _send_late(self) -> None:
+        while True:
+            await self._late.park()
+            self._flush()
+
+    async def _take_turns(self) -> None:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
@@ -95,6 +116,8 @@ class Poller:
         self._epoll.close()
 
     def _turn(self) -> None:
+        self._flush()
+        self._in_turn = True
         arrived = []
         for ready, _ in self._epoll.poll(0, TURN_SOCKETS):
             waiting = self._waiting.get(ready)
@@ -104,6 +127,7 @@ class Poller:
                     arrived.append((waiting, data))
         for waiting, data in arrived:
             waiting.take_ready(data)
+        self._in_turn = False
         self._flush()
 
     def _flush(self) -> None:
@@ -111,3 +135,5 @@ class Poller:
         self._queued_bytes = 0
         for sender in queued:
             sender.send_queued()
+        for sender in queued:
+            sender.finish_queued()

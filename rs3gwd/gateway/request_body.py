@@ -14,6 +14,7 @@ from rs3gwd.gateway.errors import Interrupted, PeerGone
 from rs3gwd.gateway.front import Front
 from rs3gwd.gateway.http1_parser import Http1Parser
 from rs3gwd.gateway.link import Link
+from rs3gwd.gateway.patience import Patience
 from rs3gwd.gateway.response_head import CONTINUE
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class NoBody:
     """The body of a request without one."""
 
     received_bytes = 0
+    finished = True
 
     async def receive(self) -> bytes:
         """Empty at once."""
@@ -36,7 +38,7 @@ class RequestBody:
     """A `BodyStream` over one connection. After an error every further call raises its like.
 
     `received_bytes` counts what the handler got, `awaits_continue` is true while the client waits
-    for `100 Continue`, `finished` once the end was seen.
+    for `100 Continue`, `finished` once all is given out and the end was seen.
     """
 
     __slots__ = (
@@ -58,7 +60,7 @@ class RequestBody:
         self._parser = parser
         self._link = link
         self._front = front
-        self._patience = link.new_patience()
+        self._patience: Patience | None = None
         self._held_bytes = 0
         self._rest = memoryview(b"")
         self._broken: type[RequestBodyError] | None = None
@@ -88,7 +90,7 @@ class RequestBody:
             raise
         self._hold(len(data))
         self.received_bytes += len(data)
-        self.finished = not data
+        self.finished = not data or self._parser.body_left == 0
         return data
 
     async def receive_into(self, target: memoryview) -> int:
@@ -138,7 +140,7 @@ class RequestBody:
         self._hold(0)
         try:
             await self._ask_for_more()
-            count = await self._translated(self._link.receive_body_into(self._patience, target))
+            count = await self._translated(self._link.receive_body_into(self._patient(), target))
             if not count:
                 raise RequestBodyError("the client ended before its body did")
         except RequestBodyError as error:
@@ -152,10 +154,15 @@ class RequestBody:
     async def _receive_more(self) -> bytes:
         self._hold(0)
         await self._ask_for_more()
-        data = await self._translated(self._link.receive_body(self._patience))
+        data = await self._translated(self._link.receive_body(self._patient()))
         if not data:
             raise RequestBodyError("the client ended before its body did")
         return data
+
+    def _patient(self) -> Patience:
+        if self._patience is None:
+            self._patience = self._link.new_patience()
+        return self._patience
 
     async def _ask_for_more(self) -> None:
         if self.awaits_continue:

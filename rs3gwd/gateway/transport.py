@@ -171,9 +171,12 @@ class SocketTransport:
         if step is not None:
             self._resume(outcome.Value(step))
 
-    def resume(self, step: object) -> None:
-        """Ends the wait of `receive_step` with a step made elsewhere."""
+    def resume(self, step: object) -> bool:
+        """Ends the wait of `receive_step` with a step made elsewhere; False where nobody waits."""
+        if self._task is None:
+            return False
         self._resume(outcome.Value(step))
+        return True
 
     def _resume(self, result: "outcome.Outcome[Any]") -> None:
         task, self._task = self._task, None
