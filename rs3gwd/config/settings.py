@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
+from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import Durability
 from rs3gwd.config.option import AUTO, Spec, Topic
 
@@ -406,6 +407,16 @@ class Config(Struct, frozen=True, kw_only=True):
             "default for a custom endpoint.",
         ),
     ] = PresignedV2.GET_HEAD
+    new_buckets: Annotated[
+        NewBuckets,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_NEW_BUCKETS",
+            "Who may use a new bucket that does not say so itself. aws-2023: access control lists "
+            "are off and public access is blocked. classic: lists count and nothing is blocked, "
+            "for programs that were written before 2023.",
+        ),
+    ] = NewBuckets.AWS_2023
 
     log_level: Annotated[
         LogLevel,

@@ -67,6 +67,7 @@ def make_gateway(
             virtual_host_domains=config.virtual_host_domains,
             presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
             durability_default=config.durability_default,
+            new_buckets=config.new_buckets,
             host_id=host_id,
             memory=engine.memory,
         )

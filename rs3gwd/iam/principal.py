@@ -1,6 +1,6 @@
 """Who a request comes from, and what was decided about it.
 
-A handler takes a Decision, and only `rs3gwd.iam.authorize` makes one: forgetting the check is a
+A handler takes a Decision, and only `rs3gwd.iam.gate` makes one: forgetting the check is a
 type error, not a hole.
 """
 

@@ -15,13 +15,14 @@ from rs3gwd.base.commands import CreateBucket, DeleteBucket
 from rs3gwd.base.errors import ApiError, BucketAlreadyOwnedByYou, BucketNotEmpty
 from rs3gwd.base.http import Response
 from rs3gwd.base.limits import BUCKET_TAGS_MAX, LIST_KEYS_MAX
+from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import BucketRecord, Durability
 from rs3gwd.iam.acl import Subject, is_public, private_acl
 from rs3gwd.iam.bucket_access import ALL_BLOCKED, Kind, Ownership, encode_acl, encode_block
 from rs3gwd.s3.acl_document import acl_from_headers
 from rs3gwd.s3.arguments import argument_error, integer_argument
 from rs3gwd.s3.body import read_body
-from rs3gwd.s3.call import Call, NewBuckets
+from rs3gwd.s3.call import Call
 from rs3gwd.s3.continuation import TokenKind, make_token, read_token
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.lock_headers import wants_object_lock

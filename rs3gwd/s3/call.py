@@ -1,27 +1,16 @@
 """What a handler gets: one authenticated, authorised request, and the world it may use."""
 
-from enum import StrEnum
-
 from msgspec import Struct, field
 
 from rs3gwd.base.http import Request
 from rs3gwd.base.memory import MemoryPool
+from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
-
-
-class NewBuckets(StrEnum):
-    """AWS_2023: lists are off and public access is blocked. CLASSIC: lists count, nothing is
-    blocked.
-    """
-
-    AWS_2023 = "aws-2023"
-    CLASSIC = "classic"
-
 
 _MEMORY_BYTES_MAX = 256 << 20
 

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from rs3gwd.base.http import Request, Response, StreamedBody
+from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
@@ -75,6 +76,7 @@ class S3World:
         region: str = "us-east-1",
         domains: tuple[str, ...] = (),
         presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"}),
+        new_buckets: NewBuckets = NewBuckets.AWS_2023,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -100,6 +102,7 @@ class S3World:
                 region=region,
                 virtual_host_domains=domains,
                 presigned_v2_methods=presigned_v2_methods,
+                new_buckets=new_buckets,
             )
         )
 

@@ -7,6 +7,7 @@ import zlib
 import pytest
 from s3_world import ALICE, BOB, Answer, S3World
 
+from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccountRecord
 from rs3gwd.iam.acl import ALL_USERS
 from rs3gwd.iam.gate import account_id_of
@@ -345,3 +346,15 @@ async def test_the_public_access_block_can_be_taken_away(world: S3World) -> None
 
 def _crc32(data: bytes) -> str:
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+async def test_classic_buckets_are_open_to_lists_from_the_start() -> None:
+    """As before 2023: a public list is taken when the bucket is made, and nothing is blocked."""
+    world = S3World(new_buckets=NewBuckets.CLASSIC)
+    headers = {"x-amz-acl": "public-read"}
+    assert (await world.call("PUT", "/classic", headers=headers)).status == 200
+    assert (await world.call("GET", "/classic", by=None)).status == 200
+    answer = await world.call("GET", "/classic?publicAccessBlock")
+    assert answer.code == "NoSuchPublicAccessBlockConfiguration"
+    answer = await world.call("GET", "/classic?ownershipControls")
+    assert answer.code == "OwnershipControlsNotFoundError"
