@@ -16,6 +16,7 @@ such bucket exists at the moment of the apply.
 
 from msgspec import Struct
 
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccessKeyStatus,
@@ -315,7 +316,10 @@ class DeleteAccount(Command, frozen=True):
 
 
 class PutAccessKey(Command, frozen=True):
-    """Adds a key to an account -> AccessKeyRecord. Raises NoSuchAccount, AccountAlreadyExists."""
+    """Adds a key to an account, or to a user of it -> AccessKeyRecord.
+
+    Raises NoSuchAccount, NoSuchIdentity (the user), AccountAlreadyExists.
+    """
 
     access_key: AccessKeyRecord
 
@@ -331,6 +335,46 @@ class DeleteAccessKey(Command, frozen=True):
     """Removes a key -> None. Raises NoSuchAccount."""
 
     access_key_id: str
+
+
+class PutIdentity(Command, frozen=True):
+    """Makes a user, group or role, or changes it -> IdentityRecord, with its new revision.
+
+    `expected_revision` is the one that the change was made from, 0 for a new identity. Raises
+    NoSuchAccount, IdentityAlreadyExists, NoSuchIdentity (also for a group, policy or boundary that
+    it names), IdentityChanged.
+    """
+
+    identity: IdentityRecord
+    expected_revision: int
+
+
+class DeleteIdentity(Command, frozen=True):
+    """Removes a user, group or role -> None.
+
+    Raises NoSuchIdentity, and IdentityInUse while it has policies, groups, keys or members.
+    """
+
+    canonical_id: str
+    kind: IdentityKind
+    name: str
+
+
+class PutManagedPolicy(Command, frozen=True):
+    """Makes a managed policy, or changes it -> PolicyRecord; as PutIdentity."""
+
+    policy: PolicyRecord
+    expected_revision: int
+
+
+class DeleteManagedPolicy(Command, frozen=True):
+    """Removes a managed policy -> None.
+
+    Raises NoSuchIdentity, and IdentityInUse while somebody has it or it has several versions.
+    """
+
+    canonical_id: str
+    name: str
 
 
 class DeleteResult(Struct, array_like=True, frozen=True):
@@ -368,6 +412,10 @@ AnyCommand = (
     | PutAccessKey
     | SetAccessKeyStatus
     | DeleteAccessKey
+    | PutIdentity
+    | DeleteIdentity
+    | PutManagedPolicy
+    | DeleteManagedPolicy
 )
 
 CommandResult = (
@@ -380,4 +428,6 @@ CommandResult = (
     | PartRecord
     | AccountRecord
     | AccessKeyRecord
+    | IdentityRecord
+    | PolicyRecord
 )

@@ -6,6 +6,7 @@
     |   |-- MethodNotAllowed       the version named is a delete marker
     |   |-- BucketAlreadyExists, BucketAlreadyOwnedByYou, BucketNotEmpty
     |   |-- AccountAlreadyExists, InvalidBucketState
+    |   |-- NoSuchIdentity, IdentityAlreadyExists, IdentityInUse, IdentityChanged
     |   |-- ObjectLocked           a retention or a legal hold protects the version
     |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone
     |   `-- InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, BadDigest
@@ -116,6 +117,31 @@ class AccountAlreadyExists(StoreError):
     """The canonical id, the email or the access key is taken."""
 
     code = "AccountAlreadyExists"
+
+
+class NoSuchIdentity(StoreError):
+    """The account has no such user, group, role or managed policy."""
+
+    code = "NoSuchEntity"
+
+
+class IdentityAlreadyExists(StoreError):
+    """The account has a user, group, role or managed policy of this name."""
+
+    code = "EntityAlreadyExists"
+
+
+class IdentityInUse(StoreError):
+    """Something hangs on what is to be removed: keys, members, policies, versions."""
+
+    code = "DeleteConflict"
+
+
+class IdentityChanged(StoreError):
+    """Another request changed the identity or policy meanwhile; read it again and retry."""
+
+    code = "ConcurrentModification"
+    retryable = True
 
 
 class BucketAlreadyExists(StoreError):

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from msgspec import Struct
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -445,7 +446,11 @@ class ObjectStore(Protocol):
 
 
 class Directory(Protocol):
-    """Who exists: accounts and their keys. Look-ups are local and take microseconds."""
+    """Who exists: accounts, their keys, identities and policies.
+
+    Look-ups are local and take microseconds; a record stays the same object until it changes, or
+    until some other configuration did.
+    """
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
 
@@ -461,6 +466,22 @@ class Directory(Protocol):
 
     def access_keys(self, canonical_id: str) -> list[AccessKeyRecord]:
         """The keys of one account, by access key id."""
+        ...
+
+    def identity(self, canonical_id: str, kind: IdentityKind, name: str) -> IdentityRecord | None:
+        """A user, group or role of an account, whatever the case of its name."""
+        ...
+
+    def identities(self, canonical_id: str, kind: IdentityKind) -> list[IdentityRecord]:
+        """All users, groups or roles of an account, by name in lower case."""
+        ...
+
+    def policy(self, canonical_id: str, name: str) -> PolicyRecord | None:
+        """A managed policy of an account, whatever the case of its name."""
+        ...
+
+    def policies(self, canonical_id: str) -> list[PolicyRecord]:
+        """All managed policies of an account, by name in lower case."""
         ...
 
 

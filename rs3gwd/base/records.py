@@ -263,10 +263,14 @@ class AccountRecord(Struct, array_like=True, frozen=True):
 
 
 class AccessKeyRecord(Struct, array_like=True, frozen=True):
-    """An access key of an account; the secret is needed whole, since SigV4 is symmetric."""
+    """An access key of an account; the secret is needed whole, since SigV4 is symmetric.
+
+    `user_name` is the user of the account whose key it is, empty for a key of the account itself.
+    """
 
     access_key_id: str
     secret: str
     canonical_id: str
     created_ms: int
     status: AccessKeyStatus = AccessKeyStatus.ACTIVE
+    user_name: str = ""

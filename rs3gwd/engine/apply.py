@@ -23,6 +23,7 @@ from rs3gwd.base.commands import AnyCommand, Command, CommandResult
 from rs3gwd.engine import (
     apply_accounts,
     apply_buckets,
+    apply_identities,
     apply_locks,
     apply_objects,
     apply_uploads,
@@ -88,5 +89,9 @@ FUNCTIONS: dict[type[Command], CommandFunction] = {
     commands.PutAccessKey: apply_accounts.put_access_key,
     commands.SetAccessKeyStatus: apply_accounts.set_access_key_status,
     commands.DeleteAccessKey: apply_accounts.delete_access_key,
+    commands.PutIdentity: apply_identities.put_identity,
+    commands.DeleteIdentity: apply_identities.delete_identity,
+    commands.PutManagedPolicy: apply_identities.put_managed_policy,
+    commands.DeleteManagedPolicy: apply_identities.delete_managed_policy,
 }
 """The function of every command."""

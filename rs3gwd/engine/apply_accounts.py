@@ -15,7 +15,13 @@ from rs3gwd.base.commands import (
     PutAccount,
     SetAccessKeyStatus,
 )
-from rs3gwd.base.errors import AccountAlreadyExists, BucketNotEmpty, NoSuchAccount
+from rs3gwd.base.errors import (
+    AccountAlreadyExists,
+    BucketNotEmpty,
+    NoSuchAccount,
+    NoSuchIdentity,
+)
+from rs3gwd.base.identities import IdentityKind
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.engine.accounts import (
     iterate_access_key_ids,
@@ -23,7 +29,9 @@ from rs3gwd.engine.accounts import (
     read_access_key,
     read_account,
 )
+from rs3gwd.engine.apply_identities import delete_identities_of
 from rs3gwd.engine.apply_state import ApplyState, name_key
+from rs3gwd.engine.identities import read_identity
 from rs3gwd.engine.tables import (
     ACCESS_KEY_CODEC,
     ACCOUNT_CODEC,
@@ -53,7 +61,7 @@ def put_account(state: ApplyState, command: PutAccount) -> AccountRecord:
 
 
 def delete_account(state: ApplyState, command: DeleteAccount) -> None:
-    """Removes an account that owns no bucket, with its keys."""
+    """Removes an account that owns no bucket, with its keys, identities and policies."""
     account = read_account(state.txn, command.canonical_id)
     if account is None:
         raise NoSuchAccount(f"no account {command.canonical_id!r}")
@@ -61,16 +69,20 @@ def delete_account(state: ApplyState, command: DeleteAccount) -> None:
         raise BucketNotEmpty(f"account {account.canonical_id} still owns buckets")
     for access_key_id in list(iterate_access_key_ids(state.txn, account.canonical_id)):
         _delete_key_rows(state, account.canonical_id, access_key_id)
+    delete_identities_of(state, account.canonical_id)
     if account.email:
         state.txn.delete(Table.EMAILS, account.email.lower().encode())
     state.txn.delete(Table.ACCOUNTS, account.canonical_id.encode())
 
 
 def put_access_key(state: ApplyState, command: PutAccessKey) -> AccessKeyRecord:
-    """Adds a key to an account; the access key id must be free."""
+    """Adds a key to an account or to a user of it; the access key id must be free."""
     record = command.access_key
     if read_account(state.txn, record.canonical_id) is None:
         raise NoSuchAccount(f"no account {record.canonical_id!r}")
+    user = record.user_name
+    if user and read_identity(state.txn, record.canonical_id, IdentityKind.USER, user) is None:
+        raise NoSuchIdentity(f"The user with name {user} cannot be found.")
     key = name_key(record.access_key_id)
     if state.txn.get(Table.ACCESS_KEYS, key) is not None:
         raise AccountAlreadyExists(f"access key {record.access_key_id} is taken")

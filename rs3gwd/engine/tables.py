@@ -17,6 +17,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from rs3gwd.base.codec import RecordCodec
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -56,6 +57,8 @@ class Table(IntEnum):
     SEGMENTS        segment id
     UNSYNCED        blob id: bytes that a power cut may still lose, and who owns them
     CONFIGURATIONS  bucket id | kind: the documents of a bucket's configuration
+    IDENTITIES      canonical id | 00 | kind | 00 | name in lower case: users, groups, roles
+    POLICIES        canonical id | 00 | name in lower case: managed policies
     """
 
     META = 0
@@ -77,6 +80,8 @@ class Table(IntEnum):
     SEGMENTS = 16
     UNSYNCED = 17
     CONFIGURATIONS = 18
+    IDENTITIES = 19
+    POLICIES = 20
 
     @property
     def stored_name(self) -> bytes:
@@ -149,6 +154,8 @@ ACCOUNT_CODEC = RecordCodec(AccountRecord, name="account")
 EMAIL_CODEC = RecordCodec(EmailRecord, name="email")
 ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key")
 CONFIGURATION_CODEC = RecordCodec(ConfigurationRecord, name="configuration")
+IDENTITY_CODEC = RecordCodec(IdentityRecord, name="identity")
+POLICY_CODEC = RecordCodec(PolicyRecord, name="managed policy")
 
 SEQ_MAX = (1 << 64) - 1
 
@@ -195,3 +202,8 @@ def configuration_key(bucket_id: int, kind: str) -> bytes:
 def owner_key(owner_id: str, name: str) -> bytes:
     """BUCKET_OWNERS and ACCOUNT_KEYS: the key that puts `name` under its owner."""
     return f"{owner_id}\0{name}".encode()
+
+
+def identity_key(canonical_id: str, kind: IdentityKind, name: str) -> bytes:
+    """IDENTITIES: the key of an identity, whatever the case of its name."""
+    return f"{canonical_id}\0{kind}\0{name.lower()}".encode()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rs3gwd.base.errors import DataCorrupt, FormatError
+from rs3gwd.base.identities import IdentityKind, policy_name_of
 from rs3gwd.base.records import (
     NULL_VERSION_ID,
     BucketRecord,
@@ -30,14 +31,17 @@ from rs3gwd.engine.tables import (
     CONFIGURATION_CODEC,
     COUNTERS_CODEC,
     EMAIL_CODEC,
+    IDENTITY_CODEC,
     INDEX_CODEC,
     META_COUNTERS_KEY,
+    POLICY_CODEC,
     SEQUENCE_CODEC,
     UPLOAD_CODEC,
     UPLOAD_PLACE_CODEC,
     CountersRecord,
     Table,
     configuration_key,
+    identity_key,
     owner_key,
     u64,
     unescape_key,
@@ -81,6 +85,7 @@ class _Verifier:
         yield from self.bucket_owners()
         yield from self.accounts()
         yield from self.access_keys()
+        yield from self.identities()
         yield from self.damage
         if self.damage_count > len(self.damage):
             yield f"{self.damage_count - len(self.damage)} further damaged rows"
@@ -273,3 +278,21 @@ class _Verifier:
             canonical_id, _, access_key_id = row.decode().partition("\0")
             if self.txn.get(Table.ACCESS_KEYS, access_key_id.encode()) is None:
                 yield f"ACCOUNT_KEYS: {canonical_id} has no access key {access_key_id}"
+
+    def identities(self) -> Iterator[str]:
+        for _, one in iterate_table(self.txn, Table.IDENTITIES, IDENTITY_CODEC, self.report):
+            what = f"{one.kind} {one.name} of {one.canonical_id}"
+            if self.txn.get(Table.ACCOUNTS, one.canonical_id.encode()) is None:
+                yield f"{what} has no account"
+            for group in one.groups:
+                key = identity_key(one.canonical_id, IdentityKind.GROUP, group)
+                if self.txn.get(Table.IDENTITIES, key) is None:
+                    yield f"{what} is in group {group}, which is missing"
+            for arn in filter(None, (*one.attached, one.boundary)):
+                name = policy_name_of(arn)
+                key = owner_key(one.canonical_id, (name or "").lower())
+                if name is not None and self.txn.get(Table.POLICIES, key) is None:
+                    yield f"{what} has policy {arn}, which is missing"
+        for _, policy in iterate_table(self.txn, Table.POLICIES, POLICY_CODEC, self.report):
+            if self.txn.get(Table.ACCOUNTS, policy.canonical_id.encode()) is None:
+                yield f"policy {policy.name} of {policy.canonical_id} has no account"

@@ -8,6 +8,7 @@ commit.
 from contextlib import AbstractAsyncContextManager
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
@@ -27,7 +28,7 @@ from rs3gwd.base.records import (
     UploadRecord,
     VersionRecord,
 )
-from rs3gwd.engine import accounts, listings, queries
+from rs3gwd.engine import accounts, identities, listings, queries
 from rs3gwd.engine.face import EngineFace
 
 
@@ -183,3 +184,15 @@ class LocalDirectory:
 
     def access_keys(self, canonical_id: str) -> list[AccessKeyRecord]:
         return self._look_up(accounts.list_access_keys, canonical_id)
+
+    def identity(self, canonical_id: str, kind: IdentityKind, name: str) -> IdentityRecord | None:
+        return self._look_up(identities.read_identity, canonical_id, kind, name)
+
+    def identities(self, canonical_id: str, kind: IdentityKind) -> list[IdentityRecord]:
+        return self._look_up(identities.list_identities, canonical_id, kind)
+
+    def policy(self, canonical_id: str, name: str) -> PolicyRecord | None:
+        return self._look_up(identities.read_policy, canonical_id, name)
+
+    def policies(self, canonical_id: str) -> list[PolicyRecord]:
+        return self._look_up(identities.list_policies, canonical_id)

@@ -163,6 +163,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         404,
         {
             "NoSuchAccount": "No such account.",
+            "NoSuchEntity": "The request referenced an entity that does not exist.",
             "NoSuchBucket": "The specified bucket does not exist",
             "NoSuchBucketPolicy": "The bucket policy does not exist",
             "NoSuchCORSConfiguration": "The CORS configuration does not exist",
@@ -194,6 +195,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         409,
         {
             "AccountAlreadyExists": "The account exists already.",
+            "ConcurrentModification": "Another request changed the entity; try again.",
+            "DeleteConflict": "The entity still has subordinate entities.",
+            "EntityAlreadyExists": "The entity exists already.",
             "BucketAlreadyExists": "The requested bucket name is not available. The bucket"
             " namespace is shared by all users of the system. Please select a different name and"
             " try again.",

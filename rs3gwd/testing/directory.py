@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.testing.memory_state import MemoryState
 
@@ -55,3 +56,21 @@ class MemoryDirectory:
         """The keys of one account, by access key id."""
         keys = self._state.access_keys
         return [keys[name] for name in sorted(keys) if keys[name].canonical_id == canonical_id]
+
+    def identity(self, canonical_id: str, kind: IdentityKind, name: str) -> IdentityRecord | None:
+        """The identity of this name, whatever its case."""
+        return self._state.identities.get((canonical_id, kind, name.lower()))
+
+    def identities(self, canonical_id: str, kind: IdentityKind) -> list[IdentityRecord]:
+        """All of a kind in an account, by name in lower case."""
+        found = sorted(each for each in self._state.identities if each[:2] == (canonical_id, kind))
+        return [self._state.identities[each] for each in found]
+
+    def policy(self, canonical_id: str, name: str) -> PolicyRecord | None:
+        """The managed policy of this name, whatever its case."""
+        return self._state.policies.get((canonical_id, name.lower()))
+
+    def policies(self, canonical_id: str) -> list[PolicyRecord]:
+        """All managed policies of an account, by name in lower case."""
+        found = sorted(each for each in self._state.policies if each[0] == canonical_id)
+        return [self._state.policies[each] for each in found]

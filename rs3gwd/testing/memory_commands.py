@@ -26,11 +26,13 @@ from rs3gwd.base.errors import (
     InvalidBucketState,
     InvalidRequest,
     NoSuchAccount,
+    NoSuchIdentity,
     NoSuchKey,
     NoSuchUpload,
     ObjectLocked,
     PreconditionFailed,
 )
+from rs3gwd.base.identities import IdentityKind
 from rs3gwd.base.limits import PART_NUMBER_MAX
 from rs3gwd.base.records import (
     NULL_VERSION_ID,
@@ -45,6 +47,13 @@ from rs3gwd.base.records import (
     Versioning,
     VersionKind,
     VersionRecord,
+)
+from rs3gwd.testing.memory_identities import (
+    delete_identities_of,
+    delete_identity,
+    delete_managed_policy,
+    put_identity,
+    put_managed_policy,
 )
 from rs3gwd.testing.memory_locks import (
     may_go,
@@ -365,6 +374,7 @@ def delete_account(state: MemoryState, command: c.DeleteAccount) -> None:
     for key in list(state.access_keys.values()):
         if key.canonical_id == command.canonical_id:
             del state.access_keys[key.access_key_id]
+    delete_identities_of(state, command.canonical_id)
     del state.accounts[command.canonical_id]
 
 
@@ -373,6 +383,9 @@ def put_access_key(state: MemoryState, command: c.PutAccessKey) -> AccessKeyReco
     record = command.access_key
     if record.canonical_id not in state.accounts:
         raise NoSuchAccount("no such account")
+    place = (record.canonical_id, IdentityKind.USER, record.user_name.lower())
+    if record.user_name and place not in state.identities:
+        raise NoSuchIdentity("no such user")
     _check_name(record.access_key_id)
     if record.access_key_id in state.access_keys:
         raise AccountAlreadyExists("the access key is taken")
@@ -467,5 +480,9 @@ COMMANDS: dict[type[c.Command], Callable[[MemoryState, Any], c.CommandResult]] =
     c.PutAccessKey: put_access_key,
     c.SetAccessKeyStatus: set_access_key_status,
     c.DeleteAccessKey: delete_access_key,
+    c.PutIdentity: put_identity,
+    c.DeleteIdentity: delete_identity,
+    c.PutManagedPolicy: put_managed_policy,
+    c.DeleteManagedPolicy: delete_managed_policy,
 }
 """The function of every command."""

@@ -19,6 +19,7 @@ from rs3gwd.base.errors import (
     NoSuchUpload,
     NoSuchVersion,
 )
+from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -116,6 +117,8 @@ class MemoryState:
     buckets: dict[str, MemoryBucket] = field(default_factory=dict)
     accounts: dict[str, AccountRecord] = field(default_factory=dict)
     access_keys: dict[str, AccessKeyRecord] = field(default_factory=dict)
+    identities: dict[tuple[str, IdentityKind, str], IdentityRecord] = field(default_factory=dict)
+    policies: dict[tuple[str, str], PolicyRecord] = field(default_factory=dict)
     manifests: dict[int, ManifestRecord] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     last_seq: int = 0

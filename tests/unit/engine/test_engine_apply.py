@@ -26,6 +26,13 @@ from rs3gwd.base.errors import (
     PreconditionFailed,
     StoreError,
 )
+from rs3gwd.base.identities import (
+    IdentityKind,
+    IdentityRecord,
+    InlinePolicy,
+    PolicyRecord,
+    PolicyVersion,
+)
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccessKeyStatus,
@@ -47,10 +54,14 @@ ALICE = AccountRecord(
     canonical_id=OWNER, display_name="alice", email="Alice@example.org", created_ms=1
 )
 GOLDENS = Path(__file__).parent / "golden"
-GOLDEN_WRITTEN = GOLDENS / "metadata-v1.1.json"
-"""Format 1 with the fields and the table of Object Lock, access control and configurations."""
+GOLDEN_WRITTEN = GOLDENS / "metadata-v1.2.json"
+"""Format 1 with the tables of identities; 1.1 brought Object Lock, lists and configurations."""
 
-GOLDEN_READ = [GOLDENS / "metadata-v1.json", GOLDEN_WRITTEN]
+GOLDEN_READ = [
+    GOLDENS / "metadata-v1.json",
+    GOLDENS / "metadata-v1.1.json",
+    GOLDEN_WRITTEN,
+]
 """What every release so far has written."""
 
 
@@ -676,6 +687,36 @@ def _tell_large_object(scene: Scene) -> None:
     scene.complete(upload, parts, key=b"large")
 
 
+def _tell_identities(scene: Scene) -> None:
+    versions = [PolicyVersion(1, b"{}", 1)]
+    policy = PolicyRecord(OWNER, "Read", "/", "ANPA", 1, 1, versions, 1, 1, tags=[("k", "v")])
+    scene.apply(commands.PutManagedPolicy(policy=policy, expected_revision=0))
+    group = IdentityRecord(OWNER, IdentityKind.GROUP, "Staff", "/", "AGPA", 1)
+    scene.apply(commands.PutIdentity(identity=group, expected_revision=0))
+    arn = "arn:aws:iam::111111111111:policy/Read"
+    for kind, groups, trust in (
+        (IdentityKind.USER, ["Staff"], b""),
+        (IdentityKind.ROLE, [], b"{}"),
+    ):
+        record = IdentityRecord(
+            canonical_id=OWNER,
+            kind=kind,
+            name="Bob",
+            path="/a/",
+            unique_id="AIDA",
+            created_ms=1,
+            tags=[("k", "v")],
+            inline=[InlinePolicy("own", b"{}")],
+            attached=[arn],
+            groups=groups,
+            boundary=arn,
+            trust=trust,
+        )
+        scene.apply(commands.PutIdentity(identity=record, expected_revision=0))
+    key = AccessKeyRecord("AKIAUSER", "secret", OWNER, 1, user_name="Bob")
+    scene.apply(commands.PutAccessKey(access_key=key))
+
+
 STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.apply(commands.PutAccount(account=ALICE)),
     lambda scene: scene.apply(
@@ -694,5 +735,6 @@ STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.part(scene.upload(b"open"), 2, key=b"open"),
     lambda scene: scene.lockable_bucket("locked"),
     lambda scene: scene.put(b"kept", bucket="locked"),
+    lambda scene: _tell_identities(scene),
 ]
 """One of each kind of row; what a release wrote is never changed, only added to."""
