@@ -49,6 +49,10 @@ BATCH_BYTES = 8 << 20
 
 BATCH_RECORDS_MAX = 1000
 
+RELEASE_WAIT_S = 1.0
+"""How long a dropped segment is waited for before the next one is compacted. Workers that do not
+read it let go of it in a millisecond; for one that does the housekeeping looks again."""
+
 
 class LiveRecord(Struct, frozen=True):
     """A record that the index names: extent `index` of a blob."""
@@ -156,6 +160,8 @@ class Compactor:
             return False
         await self._pipeline.change(partial(_drop, segment.id))
         self._access.retire(segment.id)
+        with trio.move_on_after(RELEASE_WAIT_S):
+            await self._access.remote.wait_released(segment.id)
         await self._unlink_retired()  # at once: on a full disk the next segment needs the room
         self.compacted += 1
         self._observer.on_event(

@@ -1,7 +1,7 @@
 """The commit as a worker has it: a queue, and batches that the core commits.
 
 What it is not: it writes no byte to disk. Small bodies travel with their commands, and the core
-appends those of all workers with one write and one sync (docs/decisions/0010 has the figures).
+appends those of all workers with one write and one sync (docs/decisions/0008 has the figures).
 
 The same lift as `pipeline`: whoever waits when it leaves rides together, nobody waits for a timer.
 While a batch is at the core the next one gathers, so batches grow with the load. And the same

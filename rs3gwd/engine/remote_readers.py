@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from rs3gwd.engine.wire import Forget, Message, Retire
 
 Teller = Callable[[Message], None]
@@ -29,6 +31,7 @@ class RemoteReaders:
     def __init__(self) -> None:
         self._tellers: dict[int, Teller] = {}
         self._readers: dict[int, set[int]] = {}
+        self._waiting = trio.lowlevel.ParkingLot()
 
     def join(self, worker_number: int, tell: Teller) -> None:
         """A worker begins to read."""
@@ -39,6 +42,7 @@ class RemoteReaders:
         self._tellers.pop(worker_number, None)
         for readers in self._readers.values():
             readers.discard(worker_number)
+        self._waiting.unpark_all()
 
     def retire(self, segment_id: int) -> None:
         """A segment was dropped, by a commit that is published."""
@@ -51,10 +55,16 @@ class RemoteReaders:
         readers = self._readers.get(segment_id)
         if readers is not None:
             readers.discard(worker_number)
+            self._waiting.unpark_all()
 
     def is_read(self, segment_id: int) -> bool:
         """Whether any worker may still read a retired segment."""
         return bool(self._readers.get(segment_id))
+
+    async def wait_released(self, segment_id: int) -> None:
+        """Until no worker reads a retired segment."""
+        while self.is_read(segment_id):
+            await self._waiting.park()
 
     def forget(self, segment_id: int) -> None:
         """A retired segment's file and row are gone."""
