@@ -1,9 +1,10 @@
-"""SIGKILL: a real node under concurrent load is killed, started again and read whole, many times.
+"""SIGKILL: a process of a real node under concurrent load is killed and all is read, many times.
 
 Each lane sends one request at a time over HTTP, so at a kill at most one operation of each is in
-doubt. After the restart the lane's keys must show all that was acknowledged and that operation
-wholly or not at all (`chaos.lanes`). Some kills hit the node while it starts. At the end the data
-directory is checked offline.
+doubt. Afterwards the lane's keys must show all that was acknowledged and that operation wholly or
+not at all (`chaos.lanes`). Some kills hit the core, which takes its workers with it, and the node
+is started again; some hit a worker, and the node must put another in its place. Either can come
+while the node starts. At the end the data directory is checked offline.
 
 What it is not: a SIGKILL loses nothing of the page cache, so it shows nothing about syncs; the
 power cuts do (`chaos.powercut`).
@@ -11,8 +12,10 @@ power cuts do (`chaos.powercut`).
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +26,7 @@ import trio
 from msgspec import Struct
 
 from chaos.lanes import BUCKETS, Lane, LaneOptions, setup_operations
+from rs3gwd.base.admin import WorkersList
 from rs3gwd.engine.check import check
 from rs3gwd.engine.engine import ENVIRONMENT_DIRECTORY
 from rs3gwd.engine.environment import Environment
@@ -31,6 +35,7 @@ from rs3gwd.testing import scenario as s
 from rs3gwd.testing.http_client import ConnectionLost, HttpClient
 from rs3gwd.testing.http_target import HttpTarget, UnexpectedAnswer, visible
 from rs3gwd.testing.node_process import NodeProcess
+from tools.rs3gwctl.session import administer
 
 MIB = 1024 * 1024
 OPTIONS = LaneOptions(
@@ -50,15 +55,19 @@ ENVIRONMENT = {
 LOAD_SECONDS = (0.02, 0.6)
 START_SECONDS = (0.0, 1.0)
 START_KILL_CHANCE = 0.15
+UNKNOWN_OUTCOME = "503 "
+WORKER_KILL_CHANCE = 0.5
+REPLACED_SECONDS_MAX = 60.0
 VIOLATIONS_MAX = 5
 
 
 class Plan(Struct, frozen=True):
-    """What to do: so many kills, with so many lanes."""
+    """What to do: so many kills, with so many lanes, of a node with so many workers."""
 
     seed: int
     kills: int
     lanes: int = 6
+    workers: int = 2
 
 
 class Report(Struct, frozen=True):
@@ -67,6 +76,7 @@ class Report(Struct, frozen=True):
 
     kills: int
     kills_at_start: int
+    kills_of_workers: int
     acknowledged: int
     by_operation: dict[str, int]
     in_doubt: int
@@ -89,13 +99,16 @@ class _Run:
     def __init__(self, plan: Plan, directory: Path) -> None:
         self.plan = plan
         self.source = random.Random(plan.seed)
-        self.node = NodeProcess(directory / "data", environ=ENVIRONMENT)
+        environ = {**ENVIRONMENT, "RS3GW_WORKERS": str(plan.workers)}
+        self.node = NodeProcess(directory / "data", environ=environ)
         self.clients = [
             _Client(Lane(plan.seed, number, OPTIONS), self.node.port)
             for number in range(plan.lanes)
         ]
         self.kills = 0
         self.kills_at_start = 0
+        self.kills_of_workers = 0
+        self.is_working = False
         self.by_operation: Counter[str] = Counter()
         self.in_doubt = 0
         self.happened = 0
@@ -110,24 +123,60 @@ class _Run:
             outcome = await self.clients[0].target.perform(operation)
             assert outcome.error is None, outcome.error
         while self.kills < self.plan.kills and not self.violations:
-            await self._load()
-            await self._start_again()
+            worker = await self._load()
+            if worker:
+                await self._await_end(worker)
+            else:
+                await self._start_again()
             async with trio.open_nursery() as nursery:
                 for client in self.clients:
                     nursery.start_soon(self._verify, client)
 
-    async def _load(self) -> None:
-        """Lanes at work until the kill comes."""
+    async def _load(self) -> int:
+        """Lanes at work until the kill comes; the process id of a worker that was killed, or 0."""
+        self.is_working = True
         async with trio.open_nursery() as nursery:
             for client in self.clients:
                 nursery.start_soon(self._work, client)
             await trio.sleep(self.source.uniform(*LOAD_SECONDS))
-            self.node.kill()
+            worker = self._kill_one()
+            self.is_working = False
+        return worker
+
+    def _kill_one(self) -> int:
+        """Kills the core or a worker; as `_load`."""
         self.kills += 1
+        workers = self.node.worker_pids
+        if workers and self.source.random() < WORKER_KILL_CHANCE:
+            worker = self.source.choice(workers)
+            os.kill(worker, signal.SIGKILL)
+            self.kills_of_workers += 1
+            return worker
+        self.node.kill()
+        return 0
+
+    async def _await_end(self, worker: int) -> None:
+        """Returns when nothing that a killed worker had handed to the core can still take place.
+
+        The core has read what the worker sent when it no longer lists it, and commits in order:
+        what is written afterwards comes behind all of that.
+        """
+        deadline = trio.current_time() + REPLACED_SECONDS_MAX
+        while True:
+            answer = await trio.to_thread.run_sync(administer, self.node.data, WorkersList())
+            if worker not in [each.pid for each in answer.workers]:
+                break
+            assert trio.current_time() < deadline, f"worker {worker} is not replaced"
+            await trio.sleep(0.02)
+        async with HttpClient(self.node.port) as client:
+            wall = await client.request("PUT", b"/" + BUCKETS[0].encode() + b"/wall", body=b"w")
+            assert wall.status == 200, wall
+            gone = await client.request("DELETE", b"/" + BUCKETS[0].encode() + b"/wall")
+            assert gone.status == 204, gone
 
     async def _work(self, client: _Client) -> None:
         lane = client.lane
-        while not self.violations:
+        while self.is_working and not self.violations:
             operation = lane.begin()
             try:
                 found = await client.target.perform(operation)
@@ -135,21 +184,27 @@ class _Run:
                 await client.http.close()
                 return
             except UnexpectedAnswer as error:
-                self.violations.append(f"{operation}: {error}")
+                # A worker that outlives its core by a moment says that it does not know.
+                if self.is_working or UNKNOWN_OUTCOME not in str(error):
+                    self.violations.append(f"{operation}: {error}")
+                await client.http.close()
                 return
             expected = await lane.acknowledge()
             self.by_operation[type(operation).__name__] += 1
             wanted = expected.error and expected.error.split()[0]
             if wanted != found.error:
                 self.violations.append(f"{operation}: {found.error}, the model says {wanted}")
+        # Its process may be dead without the client knowing.
+        await client.http.close()
 
     async def _start_again(self) -> None:
         while self.source.random() < START_KILL_CHANCE and self.kills < self.plan.kills:
             self.node.start(wait=False)
             await trio.sleep(self.source.uniform(*START_SECONDS))
-            self.node.kill()
-            self.kills += 1
             self.kills_at_start += 1
+            if self._kill_one():
+                await trio.to_thread.run_sync(self.node.wait_ready)
+                return
         await trio.to_thread.run_sync(self.node.start)
 
     async def _verify(self, client: _Client) -> None:
@@ -213,6 +268,7 @@ async def _run(plan: Plan, directory: Path) -> Report:
     return Report(
         kills=run.kills,
         kills_at_start=run.kills_at_start,
+        kills_of_workers=run.kills_of_workers,
         acknowledged=run.by_operation.total(),
         by_operation=dict(run.by_operation),
         in_doubt=run.in_doubt,
@@ -238,7 +294,8 @@ def run_and_show(plan: Plan) -> Report:
     report = run(plan)
     seconds = time.monotonic() - start
     print(
-        f"sigkill: {report.kills} kills ({report.kills_at_start} of a starting node), "
+        f"sigkill: {report.kills} kills ({report.kills_at_start} of a starting node, "
+        f"{report.kills_of_workers} of a worker), "
         f"{report.acknowledged} operations acknowledged, {report.in_doubt} in doubt "
         f"({report.happened} had happened), {seconds:.0f} s, "
         f"{len(report.violations)} violations"

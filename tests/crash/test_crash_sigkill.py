@@ -13,14 +13,24 @@ LONG_RUN = os.environ.get("RS3GW_TEST_LONG") == "1"
 PLAN = (
     sigkill.Plan(seed=random.randrange(1_000_000), kills=1000)
     if LONG_RUN
-    else sigkill.Plan(seed=1, kills=200)
+    else sigkill.Plan(seed=1, kills=120)
 )
 
 
 @pytest.mark.timeout(1800)
 def test_no_kill_loses_what_was_acknowledged() -> None:
-    """SIGKILL under mixed load and at the start: all acknowledged writes are there, unchanged."""
+    """SIGKILL of core or worker, under load and at the start: all acknowledged writes are there."""
     report = sigkill.run_and_show(PLAN)
     assert report.violations == []
     assert report.kills >= PLAN.kills
+    assert report.kills // 5 < report.kills_of_workers < report.kills
+    assert report.acknowledged > 10 * report.kills
+
+
+@pytest.mark.timeout(600)
+def test_no_kill_of_a_single_process_loses_anything() -> None:
+    """The same of a node without workers."""
+    report = sigkill.run_and_show(sigkill.Plan(seed=2, kills=20, workers=0))
+    assert report.violations == []
+    assert report.kills_of_workers == 0
     assert report.acknowledged > 10 * report.kills
