@@ -293,7 +293,8 @@ class AbortUpload(Command, frozen=True):
 class ForgetUploads(Command, frozen=True):
     """Drops uploads begun, and results of Complete kept, before a time -> count dropped (int).
 
-    `limit` bounds the work of one command; the caller repeats it while the count reaches the limit.
+    `limit` bounds the work of one command, as does the number of parts that it frees; the caller
+    repeats it until the count is 0.
     """
 
     before_ms: int

@@ -96,7 +96,7 @@ class Housekeeper:
         for _ in range(FORGET_ROUNDS_MAX):
             count: int = await self._pipeline.submit(command)
             total += count
-            if count < command.limit:
+            if not count:
                 break
         return total
 

@@ -44,7 +44,7 @@ from rs3gwd.base.records import (
     Versioning,
     VersionKind,
 )
-from rs3gwd.engine import accounts, listings, queries
+from rs3gwd.engine import accounts, apply_uploads, listings, queries
 from rs3gwd.engine.apply import FUNCTIONS, Applier
 from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.tables import Table
@@ -584,6 +584,23 @@ def test_aborting_frees_the_parts(scene: Scene) -> None:
     assert scene.freed == [part.blob.blob_id]
     page = queries.list_parts(scene.txn, "bucket", b"key", other.upload_id)
     assert page.parts == [kept]
+
+
+def test_uploads_of_many_parts_are_forgotten_in_steps(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once many parts have gone the command stops, and the next one goes on."""
+    monkeypatch.setattr(apply_uploads, "FORGOTTEN_PARTS_MAX", 3)
+    scene.bucket()
+    for number in range(5):
+        upload = scene.upload(b"%d" % number)
+        for part in (1, 2):
+            scene.part(upload, part, key=b"%d" % number)
+    forget = commands.ForgetUploads(before_ms=scene.tick())
+    steps = []
+    while count := scene.apply(forget).result:
+        steps.append((count, len(scene.freed)))
+    assert steps == [(2, 4), (2, 4), (1, 2)]
 
 
 def test_old_uploads_are_forgotten_oldest_first(scene: Scene) -> None:
