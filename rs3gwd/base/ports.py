@@ -223,11 +223,37 @@ class BodyReader(Protocol):
         ...
 
 
-class ListEntry(Struct, frozen=True):
-    """One line of a listing: a key with its current version, or (version None) a common prefix."""
+class ListTraits(Struct, frozen=True):
+    """What many objects of a page have in common; equal ones in a row are the same object."""
+
+    owner_id: str
+    storage_class: str
+    checksum_algorithm: str | None = None
+    checksum_type: str | None = None
+
+
+class ListEntry(Struct, frozen=True, gc=False):
+    """One line of a listing: a key with what is shown of its current version, or (traits None) a
+    common prefix. `etag` is without quotes.
+    """
 
     key: bytes
-    version: VersionRecord | None
+    traits: ListTraits | None = None
+    etag: str = ""
+    size_bytes: int = 0
+    last_modified_ms: int = 0
+
+    @classmethod
+    def of(cls, key: bytes, version: VersionRecord) -> "ListEntry":
+        """The entry of a key with this current version."""
+        attributes, checksum = version.attributes, version.checksum
+        traits = ListTraits(
+            attributes.owner_id,
+            attributes.storage_class,
+            checksum.algorithm if checksum else None,
+            checksum.type if checksum else None,
+        )
+        return cls(key, traits, version.etag, version.size_bytes, version.last_modified_ms)
 
 
 class ListPage(Struct, frozen=True):

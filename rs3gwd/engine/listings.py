@@ -17,23 +17,27 @@ S3 User Guide, "Organizing objects using prefixes".
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+
+import msgspec
 
 from rs3gwd.base.codec import make_sequenced_id, sequence_of_id
 from rs3gwd.base.errors import InvalidRequest
 from rs3gwd.base.ports import (
     ListEntry,
     ListPage,
+    ListTraits,
     UploadEntry,
     UploadPage,
     VersionEntry,
     VersionPage,
 )
-from rs3gwd.base.records import NULL_VERSION_ID, BucketRecord, Versioning, VersionRecord
+from rs3gwd.base.records import NULL_VERSION_ID, Attributes, BucketRecord, Versioning, VersionRecord
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.queries import get_bucket
 from rs3gwd.engine.tables import (
+    LISTED_CODEC,
     UPLOAD_CODEC,
-    VERSION_CODEC,
     Table,
     escape_key,
     unescape_key,
@@ -42,6 +46,9 @@ from rs3gwd.engine.tables import (
 from rs3gwd.engine.tree import Tree, prefix_successor
 from rs3gwd.engine.version_cursor import VersionCursor
 from rs3gwd.engine.versions import KeyVersions
+
+GROUPED_ROWS_MIN = 8
+"""Rows read at once where a delimiter may group them; doubled while it does not."""
 
 
 def list_objects(
@@ -63,24 +70,78 @@ def list_objects(
     if limit <= 0 or start is None:
         return ListPage(entries=entries, next_after=None)
     cursor = Tree(txn, Table.LIVE, bucket_id).cursor()
-    open_version = VERSION_CODEC.open
+    reader = ListedRows()
     found = cursor.seek(start)
-    while found:
-        row_key = cursor.row_key
-        key = row_key[8:]
+    # Rows that a common prefix then makes us skip were read in vain: begin with few.
+    at_once = GROUPED_ROWS_MIN if delimiter else limit
+    while found and len(entries) < limit:
+        rows, found = cursor.take(min(at_once, limit - len(entries)))
+        count = _count_plain(rows, prefix, delimiter)
+        entries += reader.read(rows[:count])
+        if count == len(rows):
+            at_once = min(2 * at_once, limit)
+            continue
+        key = rows[count][0][8:]
         if not key.startswith(prefix):
-            break
-        if len(entries) == limit:
-            return ListPage(entries=entries, next_after=entries[-1].key)
-        group = common_prefix(key, prefix, delimiter) if delimiter else None
-        if group is None:
-            entries.append(ListEntry(key, open_version(row_key, cursor.value)))
-            found = cursor.next()
-        else:
-            entries.append(ListEntry(group, None))
-            behind = prefix_successor(group)
-            found = behind is not None and cursor.seek(behind)
-    return ListPage(entries=entries, next_after=None)
+            return ListPage(entries=entries, next_after=None)
+        group = common_prefix(key, prefix, delimiter)
+        assert group is not None, "a row that is not plain is in a group or behind the prefix"
+        entries.append(ListEntry(group))
+        at_once = GROUPED_ROWS_MIN
+        behind = prefix_successor(group)
+        found = behind is not None and cursor.seek(behind)
+    is_truncated = found and cursor.key.startswith(prefix)
+    return ListPage(entries=entries, next_after=entries[-1].key if is_truncated else None)
+
+
+def _count_plain(rows: Sequence[tuple[bytes, bytes]], prefix: bytes, delimiter: bytes) -> int:
+    """How many rows there are before the first that is behind the prefix or in a group."""
+    if not delimiter:
+        # Keys come in order: if the last one has the prefix, all have.
+        if rows[-1][0].startswith(prefix, 8):
+            return len(rows)
+        return next(n for n, (row, _) in enumerate(rows) if not row.startswith(prefix, 8))
+    search_from = 8 + len(prefix)
+    for number, (row_key, _) in enumerate(rows):
+        if not row_key.startswith(prefix, 8) or row_key.find(delimiter, search_from) >= 0:
+            return number
+    return len(rows)
+
+
+class ListedRows:
+    """Makes entries of rows of LIVE, and the traits of equal ones only once."""
+
+    __slots__ = ("_attributes", "_decode", "_kind", "_traits")
+
+    def __init__(self) -> None:
+        self._decode = msgspec.msgpack.Decoder(Attributes).decode
+        self._attributes = msgspec.Raw()
+        self._kind: tuple[str, str] | None = None
+        self._traits = ListTraits("", "")
+
+    def read(self, rows: Sequence[tuple[bytes, bytes]]) -> list[ListEntry]:
+        """The entries of rows given by their row keys and values. Raises DataCorrupt,
+        FormatError."""
+        entries: list[ListEntry] = []
+        attributes, kind, traits = self._attributes, self._kind, self._traits
+        for (row_key, _), listed in zip(rows, LISTED_CODEC.open_all(rows), strict=True):
+            checksum = listed.checksum
+            new_kind = None if checksum is None else (checksum.algorithm, checksum.type)
+            if listed.attributes != attributes or new_kind != kind:
+                attributes, kind = listed.attributes, new_kind
+                traits = self._make_traits(attributes, kind)
+            entries.append(
+                ListEntry(
+                    row_key[8:], traits, listed.etag, listed.size_bytes, listed.last_modified_ms
+                )
+            )
+        self._attributes, self._kind, self._traits = attributes, kind, traits
+        return entries
+
+    def _make_traits(self, attributes: msgspec.Raw, kind: tuple[str, str] | None) -> ListTraits:
+        decoded = self._decode(attributes)
+        algorithm, type_ = kind or (None, None)
+        return ListTraits(decoded.owner_id, decoded.storage_class, algorithm, type_)
 
 
 def list_versions(

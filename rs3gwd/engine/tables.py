@@ -14,7 +14,7 @@ Integers in keys are big-endian and unsigned, so that byte order is numeric orde
 
 from enum import IntEnum
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from rs3gwd.base.codec import RecordCodec
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
@@ -31,6 +31,28 @@ from rs3gwd.base.records import (
 
 FORMAT_VERSION = 1
 """The layout of the tables as a whole; an environment of another version is refused."""
+
+
+class ListedChecksum(Struct, array_like=True, frozen=True, gc=False):
+    """What a listing shows of a `Checksum`."""
+
+    algorithm: str
+    value: Raw
+    type: str
+
+
+class ListedVersion(Struct, array_like=True, frozen=True, gc=False):
+    """A `VersionRecord` as a listing reads it, in a third of the time: the beginning of the row,
+    with the attributes, which most objects of a page have in common, not decoded."""
+
+    kind: int
+    version_id: Raw
+    seq: int
+    last_modified_ms: int
+    size_bytes: int
+    etag: str
+    attributes: Raw
+    checksum: ListedChecksum | None = None
 
 
 class Table(IntEnum):
@@ -144,6 +166,7 @@ COUNTERS_CODEC = RecordCodec(CountersRecord, name="counters")
 BUCKET_CODEC = RecordCodec(BucketRecord, name="bucket")
 INDEX_CODEC = RecordCodec(IndexRecord, name="index")
 VERSION_CODEC = RecordCodec(VersionRecord, name="version")
+LISTED_CODEC = RecordCodec(ListedVersion, name="version")
 SEQUENCE_CODEC = RecordCodec(SequenceRecord, name="null version")
 UPLOAD_CODEC = RecordCodec(UploadRecord, name="upload")
 COMPLETED_CODEC = RecordCodec(CompletedRecord, name="completed upload")

@@ -22,6 +22,7 @@ shared by many long keys are stored once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from msgspec import Struct
 
@@ -182,6 +183,29 @@ class TreeCursor:
         self.row_key = row_key
         self.value = value
         return True
+
+    def take(self, count_max: int) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """The row keys and values of the row it stands at and those behind it, and whether it
+        stands at a row behind them now. Fewer than `count_max` do not mean that there are no more.
+
+        One call of LMDB for each row and nothing else: a third of what `next` costs.
+        """
+        rows = [(self.row_key, self.value)]
+        found = False
+        if self._parents:
+            return rows, self.next()
+        root = self._root
+        iterator = self._cursor.iternext()
+        next(iterator)  # the row it stands at
+        for item in islice(iterator, count_max):
+            row_key = item[0]
+            if len(row_key) == POINTER_KEY_BYTES or not row_key.startswith(root):
+                return rows, self._settle(True)
+            rows.append(item)
+        if len(rows) > count_max:
+            found = True
+            self.row_key, self.value = rows.pop()
+        return rows, found
 
     def _settle(self, found: bool) -> bool:
         """From wherever the LMDB cursor stands, goes to the next row that is a key of the tree."""

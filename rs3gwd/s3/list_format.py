@@ -43,6 +43,8 @@ class EntryFormat:
 
     def __init__(self) -> None:
         self._minutes: dict[int, str] = {}
+        self._second = -1
+        self._second_text = ""
         self._storage_classes: dict[str, str] = {}
         self._algorithm: ChecksumAlgorithm | None = None
         self._type: ChecksumType | None = None
@@ -50,11 +52,16 @@ class EntryFormat:
 
     def time(self, time_ms: int) -> str:
         """The ISO form of a time, as `rs3gwd.s3.dates.iso_time` writes it."""
-        minute, second = divmod(time_ms // 1000, 60)
+        whole_second = time_ms // 1000
+        if whole_second == self._second:
+            return self._second_text
+        minute, second = divmod(whole_second, 60)
         start = self._minutes.get(minute)
         if start is None:
             start = self._minutes[minute] = iso_time(time_ms)[:17]
-        return f"{start}{_TWO_DIGITS[second]}.000Z"
+        self._second = whole_second
+        self._second_text = f"{start}{_TWO_DIGITS[second]}.000Z"
+        return self._second_text
 
     def version_body(self, version: VersionRecord) -> str:
         """The elements from ETag to StorageClass that every kind of object entry has."""
@@ -77,7 +84,7 @@ class EntryFormat:
         return self._checksum_xml
 
 
-def checksum_kind_xml(algorithm: ChecksumAlgorithm, type_: ChecksumType | None) -> str:
+def checksum_kind_xml(algorithm: str, type_: str | None) -> str:
     """`<ChecksumAlgorithm>` and `<ChecksumType>`."""
     type_xml = f"<ChecksumType>{type_}</ChecksumType>" if type_ else ""
     return f"<ChecksumAlgorithm>{algorithm}</ChecksumAlgorithm>{type_xml}"

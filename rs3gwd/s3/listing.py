@@ -8,13 +8,14 @@ Source: ListObjects and ListObjectsV2 in the Amazon S3 API Reference.
 """
 
 from rs3gwd.base.http import Response
-from rs3gwd.base.ports import ListPage
+from rs3gwd.base.ports import ListPage, ListTraits
 from rs3gwd.s3.arguments import argument_error, flag_argument, key_argument
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.continuation import TokenKind, make_token, read_token
 from rs3gwd.s3.list_arguments import ListArguments, list_arguments
 from rs3gwd.s3.list_format import (
     EntryFormat,
+    checksum_kind_xml,
     common_prefix_xml,
     head_xml,
     is_truncated_xml,
@@ -83,23 +84,37 @@ async def _list(call: Call, arguments: ListArguments, after: bytes) -> ListPage:
 
 def _entries_xml(page: ListPage, arguments: ListArguments, owners: Owners | None) -> list[str]:
     """The objects and then the common prefixes of a page, as AWS orders them."""
-    write_key = arguments.write_key
-    entry_format = EntryFormat()
+    keys = arguments.write_keys([entry.key for entry in page.entries])
+    time = EntryFormat().time
     contents: list[str] = []
     prefixes: list[str] = []
-    for entry in page.entries:
-        key = write_key(entry.key)
-        version = entry.version
-        if version is None:
+    known: dict[int, tuple[str, str]] = {}
+    for key, entry in zip(keys, page.entries, strict=True):
+        traits = entry.traits
+        if traits is None:
             prefixes.append(common_prefix_xml(key))
             continue
-        owner = owners.xml(version.attributes.owner_id) if owners else ""
+        # By identity: the page keeps its traits, and equal ones in a row are one object.
+        around = known.get(id(traits))
+        if around is None:
+            around = known[id(traits)] = _traits_xml(traits, owners)
         contents.append(
-            f"<Contents><Key>{key}</Key>"
-            f"<LastModified>{entry_format.time(version.last_modified_ms)}</LastModified>"
-            f"{entry_format.version_body(version)}{owner}</Contents>"
+            f"<Contents><Key>{key}</Key><LastModified>{time(entry.last_modified_ms)}"
+            f"</LastModified><ETag>&quot;{entry.etag}&quot;</ETag>{around[0]}"
+            f"<Size>{entry.size_bytes}</Size>{around[1]}"
         )
     return contents + prefixes
+
+
+def _traits_xml(traits: ListTraits, owners: Owners | None) -> tuple[str, str]:
+    """The elements before and behind the size of an object."""
+    checksum = (
+        checksum_kind_xml(traits.checksum_algorithm, traits.checksum_type)
+        if traits.checksum_algorithm
+        else ""
+    )
+    owner = owners.xml(traits.owner_id) if owners else ""
+    return checksum, f"{element('StorageClass', traits.storage_class)}{owner}</Contents>"
 
 
 def _response(call: Call, inside: list[str]) -> Response:

@@ -12,7 +12,7 @@ Source: "Naming Amazon S3 objects", XML related object key constraints; W3C XML 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote_from_bytes
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -21,6 +21,7 @@ CONTENT_TYPE = ("Content-Type", "application/xml")
 
 _SPECIAL = re.compile("[&<>\"'\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~/-"
+_PLAIN_LINES = _PLAIN_BYTES + b"\n"
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\r": "&#13;"}
 
 
@@ -57,11 +58,31 @@ def key_text(key: bytes) -> str:
     return escape(key.decode())
 
 
+def key_texts(keys: Sequence[bytes]) -> list[str]:
+    """As `key_text` for each key."""
+    return _plain_texts(keys) or [key_text(key) for key in keys]
+
+
+def url_encode_all(keys: Sequence[bytes]) -> list[str]:
+    """As `url_encode` for each key."""
+    return _plain_texts(keys) or [url_encode(key) for key in keys]
+
+
 def document(root: str, content: str | Iterable[str], *, namespace: str = NAMESPACE) -> bytes:
     """A whole document; `content` is the inside of the root, already escaped."""
-    inside = content if isinstance(content, str) else "".join(content)
     attribute = f' xmlns="{namespace}"' if namespace else ""
-    return f"{DECLARATION}<{root}{attribute}>{inside}</{root}>".encode()
+    inside = [content] if isinstance(content, str) else content
+    # Joined once: a page of a listing is 300 kB, and each copy of it costs 0.1 ms.
+    return "".join([DECLARATION, f"<{root}{attribute}>", *inside, f"</{root}>"]).encode()
+
+
+def _plain_texts(keys: Sequence[bytes]) -> list[str] | None:
+    """All keys at once, a fifth of the time, or None where one of them needs an escape."""
+    joined = b"\n".join(keys)
+    # A line feed is not plain: so many as there are joints, and none of them is in a key.
+    if joined.translate(None, _PLAIN_LINES) or joined.count(b"\n") != len(keys) - 1:
+        return None
+    return joined.decode("ascii").split("\n")
 
 
 def _reference(match: re.Match[str]) -> str:

@@ -222,7 +222,7 @@ class MemoryStore:
             group = common_prefix(key, prefix, delimiter)
             name = key if group is None else group
             if name > after:
-                found[name] = ListEntry(name, version if group is None else None)
+                found[name] = ListEntry(name) if group is not None else ListEntry.of(key, version)
         entries = [found[name] for name in sorted(found)]
         more = 0 < limit < len(entries)
         return ListPage(entries[:limit], entries[limit - 1].key if more else None)

@@ -20,7 +20,7 @@ from rs3gwd.base.errors import (
     PreconditionFailed,
     Rs3gwError,
 )
-from rs3gwd.base.ports import ObjectStore, Stage, StagedBlob
+from rs3gwd.base.ports import ListEntry, ObjectStore, Stage, StagedBlob
 from rs3gwd.base.records import (
     NULL_VERSION_ID,
     Attributes,
@@ -329,13 +329,14 @@ class StoreTarget:
     async def _check_current(
         self, bucket: str, prefix: bytes, current: list[tuple[bytes, VersionRecord]]
     ) -> None:
-        listed: list[tuple[bytes, VersionRecord | None]] = []
+        listed: list[ListEntry] = []
         after: bytes | None = b""
         while after is not None:
             page = await self.store.list_objects(bucket, prefix=prefix, after=after)
-            listed += [(entry.key, entry.version) for entry in page.entries]
+            listed += page.entries
             after = page.next_after
-        assert listed == current, f"listings of {bucket} differ: {listed} and {current}"
+        expected = [ListEntry.of(key, version) for key, version in current]
+        assert listed == expected, f"listings of {bucket} differ: {listed} and {expected}"
         for key, version in current:
             assert await self.store.get_version(bucket, key, None) == version
             assert await self.store.get_version(bucket, key, version.version_id) == version

@@ -35,11 +35,7 @@ async def object_pages(target: StoreTarget, bucket: str, where: dict[str, Any]) 
             page = await target.store.list_objects(bucket, **where)
             pages.append(
                 [
-                    (
-                        entry.key,
-                        entry.version
-                        and target.view_version(entry.version, is_latest=True, digest=None),
-                    )
+                    (entry.key, entry.traits, entry.etag, entry.size_bytes, entry.last_modified_ms)
                     for entry in page.entries
                 ]
             )

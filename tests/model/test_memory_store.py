@@ -380,7 +380,7 @@ async def test_a_listing_rolls_up_common_prefixes(world: World) -> None:
     for key in (b"a", b"a//x", b"a/b", b"a/b/c", b"b"):
         await world.put(key, key)
     page = await world.store.list_objects("b", delimiter=b"/")
-    assert [(entry.key, entry.version is None) for entry in page.entries] == [
+    assert [(entry.key, entry.traits is None) for entry in page.entries] == [
         (b"a", False),
         (b"a/", True),
         (b"b", False),

@@ -22,6 +22,7 @@ from rs3gwd.base import commands
 from rs3gwd.base.commands import AnyCommand, CommandResult, CompletePart, Conditions, DeleteResult
 from rs3gwd.base.errors import StoreError
 from rs3gwd.base.limits import PART_BYTES_MIN
+from rs3gwd.base.ports import ListEntry
 from rs3gwd.base.records import (
     Attributes,
     BlobRef,
@@ -361,19 +362,23 @@ class Run:
         after = self.random.choice([b"", b"", self.key(), self.random.choice(PREFIXES)])
         if name not in self.model:
             return
-        found: list[tuple[bytes, VersionRecord | None]] = []
+        found: list[ListEntry] = []
         place: bytes | None = after
         for _ in range(PAGES_MAX):
             page = listings.list_objects(
                 self.txn, name, prefix=prefix, delimiter=delimiter, after=place, limit=limit
             )
-            found += [(entry.key, entry.version) for entry in page.entries]
+            found += page.entries
             assert page.next_after is None or len(page.entries) == limit
             place = page.next_after
             if place is None:
                 break
         assert place is None
-        assert found == self.model[name].list_objects(prefix, delimiter, after)
+        expected = self.model[name].list_objects(prefix, delimiter, after)
+        assert found == [
+            ListEntry(key) if version is None else ListEntry.of(key, version)
+            for key, version in expected
+        ]
 
     def pages_of_versions(self) -> None:
         name, prefix, delimiter, limit = self.page()

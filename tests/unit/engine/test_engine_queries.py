@@ -183,7 +183,7 @@ def test_a_page_costs_what_it_holds(scene: Scene) -> None:
     assert [entry.key for entry in page.entries] == [b"folder/", b"last"]
     reads = CountingTransaction(scene.txn)
     listings.list_objects(reads, "bucket", delimiter=b"/")  # type: ignore[arg-type]
-    assert reads.moves <= 4
+    assert reads.moves <= 4 + listings.GROUPED_ROWS_MIN
 
 
 class CountingTransaction:
@@ -206,6 +206,12 @@ class CountingCursor:
     def __init__(self, cursor: object, counter: CountingTransaction) -> None:
         self._cursor = cursor
         self._counter = counter
+
+    def iternext(self) -> Iterator[object]:
+        """Rows are moves, too."""
+        for item in self._cursor.iternext():  # type: ignore[attr-defined]
+            yield item
+            self._counter.moves += 1
 
     def __getattr__(self, name: str) -> object:
         if name in ("next", "set_range"):

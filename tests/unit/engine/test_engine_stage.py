@@ -1,12 +1,13 @@
 """Bodies come back as they went in, whatever their size and pieces; aborted ones leave nothing."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from engine_world import World, body, put_command
 
-from rs3gwd.base.errors import DiskFull, NoSuchBucket, Overloaded
+from rs3gwd.base.errors import DiskFailed, DiskFull, NoSuchBucket, Overloaded
 from rs3gwd.base.memory import FREE_BYTES
 from rs3gwd.base.records import Durability
 from rs3gwd.engine.stage import LARGE_BODY_MEMORY_BYTES
@@ -50,6 +51,55 @@ async def test_a_stage_takes_every_kind_of_buffer(tmp_path: Path) -> None:
             staged = await stage.finish()
             await engine.submit(put_command(b"k", bytes(6003), staged.ref), staged)
         assert await world.get(b"k") == b"x" * 6000 + b"yyy"
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 300_000, 3_500_001])
+async def test_buffers_written_behind_are_let_go_and_read_back(tmp_path: Path, size: int) -> None:
+    """Each buffer is done with once, before it is used again, mixed with bytes that are kept."""
+    world = World(tmp_path, MemoryDisk())
+    async with world.running() as engine:
+        await world.make_bucket()
+        data = body(size)
+        done: list[int] = []
+        async with engine.stage(size_hint=size, durability=Durability.STRICT) as stage:
+            for number, start in enumerate(range(0, size, 50_000)):
+                piece = data[start : start + 50_000]
+                if number % 4 == 3:
+                    await stage.write(piece)
+                    done.append(number)
+                else:
+                    view = memoryview(bytearray(piece))
+                    await stage.write_behind(view, partial(done.append, number))
+            await stage.end()
+            staged = await stage.finish()
+            assert sorted(done) == list(range(-(-size // 50_000)))
+            await engine.submit(put_command(b"k", data, staged.ref), staged)
+        assert await world.get(b"k") == data
+        assert world.check().is_clean
+
+
+async def test_a_write_behind_that_fails_is_raised_later_and_lets_go(tmp_path: Path) -> None:
+    """No later than by finish; every buffer is given back, so that nobody waits for it."""
+    world = World(tmp_path, MemoryDisk())
+    async with world.running() as engine:
+        await world.make_bucket()
+        await world.put(b"k", body(100_000))
+        world.disk.fail_at(1, operations=["pwrite"])
+        given: list[int] = []
+        done: list[int] = []
+
+        async def write() -> None:
+            async with engine.stage(size_hint=None, durability=Durability.STRICT) as stage:
+                for number in range(5):
+                    view = memoryview(bytearray(100_000))
+                    await stage.write_behind(view, partial(done.append, number))
+                    given.append(number)
+                await stage.finish()
+
+        with pytest.raises(DiskFailed):
+            await write()
+        assert done == given != []
+        assert engine.statistics().lanes_busy == 0
 
 
 async def test_an_aborted_body_is_written_over(tmp_path: Path) -> None:

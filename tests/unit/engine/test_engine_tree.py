@@ -65,6 +65,18 @@ def walk(tree: Tree, start: bytes = b"") -> list[tuple[bytes, bytes]]:
     return rows
 
 
+def walk_at_once(tree: Tree, start: bytes, count: int) -> list[tuple[bytes, bytes]]:
+    """As `walk`, so many rows at a time."""
+    cursor = tree.cursor()
+    rows: list[tuple[bytes, bytes]] = []
+    found = cursor.seek(start)
+    while found:
+        taken, found = cursor.take(count)
+        assert 0 < len(taken) <= count
+        rows += [(row_key[8:], value) for row_key, value in taken]
+    return rows
+
+
 def filled(txn: Transaction, keys: list[bytes]) -> tuple[Tree, dict[bytes, bytes]]:
     """A tree between two neighbours that must not be seen from it, and its model."""
     numbers = Numbers()
@@ -90,6 +102,9 @@ def test_it_is_a_sorted_dict(env: Environment, keys: list[bytes], probe: bytes) 
         expected = sorted(model.items())
         assert walk(tree) == expected
         assert walk(tree, probe) == [row for row in expected if row[0] >= probe]
+        for count in (1, 2, 3, 100):
+            assert walk_at_once(tree, b"", count) == expected
+            assert walk_at_once(tree, probe, count) == walk(tree, probe)
         assert tree.get(probe) == model.get(probe)
         assert all(tree.get(key) == value for key, value in expected)
         assert tree.is_empty() == (not model)

@@ -14,8 +14,10 @@ from rs3gwd.s3.xml_write import (
     element,
     escape,
     key_text,
+    key_texts,
     optional_element,
     url_encode,
+    url_encode_all,
 )
 
 
@@ -70,6 +72,13 @@ def test_what_xml_cannot_hold_becomes_a_reference(text: str, written: str) -> No
 def test_encoding_type_url_escapes_all_but_slashes(key: bytes, encoded: str) -> None:
     """The form that both kinds of decoders undo."""
     assert url_encode(key) == encoded
+
+
+@given(st.lists(st.text(alphabet="abc/_\n&é\0", max_size=4).map(str.encode), max_size=6))
+def test_many_keys_are_written_as_each_alone(keys: list[bytes]) -> None:
+    """Whether they are plain or hold what needs an escape, the joint itself included."""
+    assert key_texts(keys) == [key_text(key) for key in keys]
+    assert url_encode_all(keys) == [url_encode(key) for key in keys]
 
 
 def test_an_absent_value_writes_no_element() -> None:
