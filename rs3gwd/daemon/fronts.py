@@ -5,6 +5,7 @@ the two it has.
 """
 
 import socket
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,7 +20,7 @@ from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.daemon.supervisor import Charge, Supervisor
 from rs3gwd.daemon.watching import RequestWatcher
-from rs3gwd.daemon.worker_process import worker_command
+from rs3gwd.daemon.worker_process import WorkerProcess, worker_command
 from rs3gwd.engine.core_service import CoreService
 from rs3gwd.engine.engine import Engine
 from rs3gwd.gateway.gateway import Gateway
@@ -40,10 +41,6 @@ class Ground(Struct, frozen=True):
 
 class Front(Protocol):
     """The network front of a node."""
-
-    def begin(self) -> None:
-        """Does what can be done before the store is open. Raises OSError."""
-        ...
 
     async def serve(self, ground: Ground, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         """Serves until cancelled; started, with the first address, once every client is served.
@@ -86,9 +83,6 @@ class LocalFront:
         self._ports = ports
         self._watcher = RequestWatcher(metrics, logs.access_log)
         self._gateway: Gateway | None = None
-
-    def begin(self) -> None:
-        """Nothing: there is no other process."""
 
     async def serve(self, ground: Ground, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         config = self._config
@@ -141,21 +135,21 @@ class LocalFront:
 class WorkerFront:
     """The front in processes of its own."""
 
-    def __init__(self, config: Config, logs: Logs, metrics: Metrics, *, count: int) -> None:
+    def __init__(
+        self, config: Config, logs: Logs, metrics: Metrics, processes: Sequence[WorkerProcess]
+    ) -> None:
         assert logs.lock is not None, "the processes write to one descriptor"
         self._config = config
-        self._count = count
+        self._count = len(processes)
         self._log_lock = logs.lock
         self._supervisor = Supervisor(
             worker_command(),
-            count=count,
+            count=len(processes),
             own=metrics.families,
             patience_seconds=float(config.worker_patience_secs),
         )
+        self._supervisor.hire(processes)
         register_workers(metrics, self._supervisor)
-
-    def begin(self) -> None:
-        self._supervisor.hire()
 
     async def serve(self, ground: Ground, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         tls_context(self._config)

@@ -13,6 +13,7 @@ socket closes, then the engine: nobody is told yes by a part whose ground is gon
 import gc
 import os
 import sys
+from collections.abc import Sequence
 
 import structlog
 import trio
@@ -26,8 +27,8 @@ from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import claim_store, data_root, open_engine
-from rs3gwd.daemon.settings import worker_count
 from rs3gwd.daemon.watching import EngineWatcher
+from rs3gwd.daemon.worker_process import WorkerProcess
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 from rs3gwd.gateway.admin_server import AdminServer
@@ -46,10 +47,22 @@ class Orders:
 
 
 class Node:
-    """A node that is opened and not yet serving; `run` serves until it is told to stop."""
+    """A node that is not opened yet; `run` serves until it is told to stop.
 
-    def __init__(self, config: Config, *, logs: Logs, notifier: Notifier) -> None:
+    `processes` are its workers, started and waiting for their charge; none for a node that is one
+    process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        logs: Logs,
+        notifier: Notifier,
+        processes: Sequence[WorkerProcess] = (),
+    ) -> None:
         self._config = config
+        self._processes = processes
         self._notifier = notifier
         self._logs = logs
         self._ports = Ports(SystemClock(), SystemRandom(), TrioThreads())
@@ -65,7 +78,6 @@ class Node:
         """
         front = self._make_front()
         try:
-            front.begin()
             store_lock = await claim_store(self._config, self._ports.threads)
             try:
                 await self._run(front, store_lock, orders)
@@ -75,10 +87,9 @@ class Node:
             front.close()
 
     def _make_front(self) -> Front:
-        count = worker_count(self._config)
-        if not count:
+        if not self._processes:
             return LocalFront(self._config, self._logs, self._metrics, self._ports)
-        return WorkerFront(self._config, self._logs, self._metrics, count=count)
+        return WorkerFront(self._config, self._logs, self._metrics, self._processes)
 
     async def _run(self, front: Front, store_lock: int, orders: Orders) -> None:
         engine = await open_engine(

@@ -1,9 +1,6 @@
 """What the configuration says, in the words of the parts it is for."""
 
-import os
-
 from rs3gwd.config import Config
-from rs3gwd.config.option import AUTO
 from rs3gwd.config.settings import MIB, PresignedV2
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.listener import ListenAddress
@@ -18,13 +15,6 @@ _PRESIGNED_V2_METHODS = {
 BUFFERED_BYTES_MIN = 16 * MIB
 """What a process gets of the node's memory for bodies at the least, however many there are: two of
 the largest steps of an upload, four requests of a busy client."""
-
-
-def worker_count(config: Config) -> int:
-    """Frontend processes to run, 0 for none."""
-    if config.workers != AUTO:
-        return config.workers
-    return len(os.sched_getaffinity(0))
 
 
 def presigned_v2_methods(choice: PresignedV2) -> frozenset[str]:

@@ -110,8 +110,8 @@ class _Place:
 class Supervisor:
     """Runs `count` workers made by `command`; `own` gives the core's own metric families.
 
-    Belongs to the thread in which it is made. `hire` starts the processes early, `serve` gives
-    them their charge, `close` ends what is left.
+    Belongs to the thread in which it is made. `hire` takes processes that were started already,
+    `serve` gives all their charge, `close` ends what is left.
     """
 
     def __init__(
@@ -137,13 +137,10 @@ class Supervisor:
         self._is_stopping = False
         self._log = structlog.get_logger()
 
-    def hire(self) -> None:
-        """Starts the first processes, which load their program while the store is opened.
-
-        Raises OSError.
-        """
-        for place in self._places:
-            place.current = self._start(place)
+    def hire(self, processes: Sequence[WorkerProcess]) -> None:
+        """Takes the first processes, one for each place, which load their program meanwhile."""
+        for place, process in zip(self._places, processes, strict=True):
+            place.current = self._admit(place, process)
 
     async def serve(
         self, charge: Charge, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -254,7 +251,9 @@ class Supervisor:
 
     def _start(self, place: _Place) -> Member:
         """A new process for a place. Raises OSError."""
-        process = WorkerProcess(self._command)
+        return self._admit(place, WorkerProcess(self._command))
+
+    def _admit(self, place: _Place, process: WorkerProcess) -> Member:
         member = Member(
             next(self._numbers), place.index, process, patience_seconds=self._patience_seconds
         )
@@ -271,7 +270,8 @@ class Supervisor:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, member, control)
                 nursery.start_soon(self._given.engine.serve, member.number, channel)
-                await member.process.wait_dead()
+                await trio.lowlevel.wait_readable(member.process.descriptor)
+                member.process.reap()
                 self._given.engine.worker_gone(member.number)
                 self._succeed(member)
                 # Both end by themselves when they have read what the worker had sent.

@@ -3,6 +3,9 @@
 The child is made in the thread that calls (the core's first one), for two reasons: `vfork` and
 `exec` at once are safe beside other threads, and PR_SET_PDEATHSIG, by which a worker dies with its
 core, means the *thread* that made it (prctl(2)). It takes about a millisecond.
+
+This module loads little, since the first workers are started before the core loads the rest of
+itself: they load the same at the same time.
 """
 
 import os
@@ -12,7 +15,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import trio
+from rs3gwd.config import Config
+from rs3gwd.config.option import AUTO
+
+
+def worker_count(config: Config) -> int:
+    """Frontend processes to run, 0 for none."""
+    if config.workers != AUTO:
+        return config.workers
+    return len(os.sched_getaffinity(0))
 
 
 def worker_command() -> list[str]:
@@ -42,7 +53,6 @@ class WorkerProcess:
             except OSError:
                 self.control.close()
                 raise
-        # A descriptor that means this very process: a number alone could come to mean another.
         self._descriptor = os.pidfd_open(self._child.pid)
 
     @property
@@ -50,16 +60,16 @@ class WorkerProcess:
         """The process id."""
         return self._child.pid
 
+    @property
+    def descriptor(self) -> int:
+        """Means this very process, while a number alone could come to mean another; readable once
+        it is dead (pidfd_open(2)), until `reap`."""
+        return self._descriptor
+
     def kill(self) -> None:
         """SIGKILL; nothing when it is dead already."""
         if self._child.returncode is None:
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
-
-    async def wait_dead(self) -> None:
-        """Returns once the process is dead and reaped."""
-        if self._child.returncode is None:
-            await trio.lowlevel.wait_readable(self._descriptor)
-            self.reap()
 
     def reap(self) -> None:
         """Waits, blocking, for the end of the process, and closes the descriptor of it."""
