@@ -51,8 +51,6 @@ class Raft(Elections):
             return False
         if kind is _T.PRE_VOTE or (kind is _T.PRE_VOTE_RESP and not message.reject):
             return True
-        if self.is_healing and kind is _T.VOTE:
-            return False
         leader = message.sender if kind in _FROM_LEADER else NO_NODE
         self._become_follower(message.term, leader)
         return True
@@ -121,6 +119,9 @@ class Raft(Elections):
             return
         progress.recent_active = True
         progress.flow_paused = False
+        if message.healing and message.reject_hint < progress.match:
+            # Nothing may be under way that it could refuse: it must be able to say so here.
+            progress.lost(message.reject_hint)
         probing = progress.state is ProgressState.PROBE
         if progress.match < self.log.last_index() or probing:
             self._send_entries(message.sender, if_empty=True)

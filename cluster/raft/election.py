@@ -6,7 +6,8 @@ the link mends. Check-quorum (6.2) is the other half: a leader that cannot hear 
 and followers who hear their leader ignore elections. Each without the other leaves a cluster
 leaderless under partial connectivity (reference case: six hours, 2020); they belong together.
 A vote is for one node per term, is on disk before it leaves, and goes only to a log at least as
-good as ours (3.6.1). A node that lost entries it may have acknowledged neither votes nor stands.
+good as ours (3.6.1). A node that lost entries it may have acknowledged does not stand, and votes
+only as if it still had them.
 """
 
 from cluster.base.ids import NO_NODE, NodeId
@@ -94,8 +95,6 @@ class Elections(Replication):
         assert appended, "an empty entry is never refused"
 
     def _on_vote_request(self, message: Message) -> None:
-        if self.is_healing:
-            return
         pre = message.type is MessageType.PRE_VOTE
         may_vote = (
             self.vote == message.sender
@@ -103,13 +102,21 @@ class Elections(Replication):
             or (pre and message.term > self.term)
         )
         answer = MessageType.PRE_VOTE_RESP if pre else MessageType.VOTE_RESP
-        if may_vote and self.log.is_up_to_date(message.log_term, message.index):
+        if may_vote and self._may_follow(message):
             self.send(Message(answer, message.sender, term=message.term))
             if not pre:
                 self.election_elapsed = 0
                 self.vote = message.sender
         else:
             self.send(Message(answer, message.sender, term=self.term, reject=True))
+
+    def _may_follow(self, message: Message) -> bool:
+        """Whether the candidate's log is at least as good as ours, or as ours was before it rotted.
+
+        Compared with the lost entry a vote is the same as that of a node that never lost it.
+        """
+        theirs = (message.log_term, message.index)
+        return self.log.is_up_to_date(*theirs) and theirs >= self.healing
 
     def _on_vote_answer(self, message: Message) -> None:
         self.votes.setdefault(message.sender, not message.reject)

@@ -141,7 +141,8 @@ class Message(NamedTuple):
     `reject`, the one refused, and `reject_hint`/`log_term` where to look next. `round` and
     `sent_ms` come back in HEARTBEAT_RESP as they were sent: the leader reads its lease and its
     read confirmations from them. `transfer` marks an election asked for by the leader itself.
-    `healing` on a refusal says that entries once acknowledged are gone.
+    `healing` on a refusal or a HEARTBEAT_RESP says that entries once acknowledged, those behind
+    `reject_hint`, are gone.
     """
 
     type: MessageType

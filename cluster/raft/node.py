@@ -175,9 +175,9 @@ class RaftNode:
             raft.messages
             or raft.after_sync
             or raft.read_states
-            or raft.hard_state != self._hard_before
-            or raft.soft_state != self._soft_before
-            or log.unstable.next_entries()
+            or (raft.term, raft.vote, log.committed, *raft.healing) != self._hard_before
+            or (raft.leader, raft.role) != self._soft_before
+            or log.unstable.has_next_entries
             or log.unstable.next_snapshot() is not None
             or log.has_next_committed(unstable_too=not self.options.async_storage)
         )
@@ -197,7 +197,8 @@ class RaftNode:
         must_sync = (
             bool(entries)
             or snapshot is not None
-            or hard_state._replace(commit=0) != before._replace(commit=0)
+            or hard_state[:2] != before[:2]
+            or hard_state[3:] != before[3:]
         )
         batch = Ready(
             soft_state=None if soft_state == self._soft_before else soft_state,

@@ -55,6 +55,8 @@ class Heartbeats(RaftState):
             context=message.context,
             round=message.round,
             sent_ms=message.sent_ms,
+            reject_hint=self.log.last_index() if self.is_healing else 0,
+            healing=self.is_healing,
         )
         self.send(answer)
 

@@ -45,7 +45,8 @@ class RaftState:
         self.vote = hard_state.vote
         self.healing = (hard_state.healing_term, hard_state.healing_index)
         """The last entry acknowledged once and lost; (0, 0) when nothing is missing."""
-        self.log.commit_to(hard_state.commit)
+        # The stored commit index is a hint and may lag behind what was applied from it.
+        self.log.commit_to(max(hard_state.commit, options.applied))
         if options.applied:
             self.log.applied_to(options.applied, 0)
         self.leader: NodeId = NO_NODE
@@ -131,11 +132,11 @@ class RaftState:
         kind = message.type
         if kind in _TERM_AS_GIVEN:
             assert message.term, "an election message needs its term"
-            message = message._replace(sender=self.id)
+            message = Message(kind, message.to, self.id, *message[3:])
         elif kind in _TERMLESS:
             message = message._replace(sender=message.sender or self.id)
         else:
-            message = message._replace(sender=self.id, term=self.term)
+            message = Message(kind, message.to, self.id, self.term, *message[4:])
         if kind in _AFTER_SYNC:
             self.after_sync.append(message)
         else:

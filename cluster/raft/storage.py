@@ -86,6 +86,16 @@ class MemoryStorage:
         """As `Storage.snapshot`."""
         return self._snapshot
 
+    def copy(self) -> "MemoryStorage":
+        """An independent copy."""
+        twin = MemoryStorage()
+        twin._hard_state = self._hard_state
+        twin._snapshot = self._snapshot
+        twin._offset = self._offset
+        twin._terms_before = self._terms_before
+        twin._entries = list(self._entries)
+        return twin
+
     def set_hard_state(self, hard_state: HardState) -> None:
         """Store `hard_state`."""
         self._hard_state = hard_state

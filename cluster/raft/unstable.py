@@ -36,6 +36,11 @@ class Unstable:
         at = index - self.offset
         return self.entries[at].term if at < len(self.entries) else None
 
+    @property
+    def has_next_entries(self) -> bool:
+        """Whether any entry has not been handed out for writing."""
+        return self.in_progress < self.offset + len(self.entries)
+
     def next_entries(self) -> tuple[Entry, ...]:
         """Entries not yet handed out for writing."""
         return tuple(self.entries[self.in_progress - self.offset :])

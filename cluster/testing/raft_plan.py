@@ -1,0 +1,102 @@
+"""What one seed means: how the group is set up and which faults befall it.
+
+Everything is drawn from the seed before the run, so a plan can be printed. Small and hard: two to
+five nodes, logs of a few entries between snapshots, elections every few dozen milliseconds. Such
+groups find most (a five-node group hides most bugs of a three-node one).
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+MS: Final = 1000
+"""Simulated time is counted in microseconds."""
+
+TICK_US: Final = 10 * MS
+
+DRIFT: Final = 0.05
+"""Clocks run this much fast or slow at most; the leases are told."""
+
+FAULTS: Final = (
+    "crash",
+    "crash_before_sync",
+    "crash_after_sync",
+    "pause",
+    "isolate",
+    "one_way",
+    "cut_link",
+    "bridge",
+    "chain",
+    "swizzle",
+    "slow_disk",
+    "disk_error",
+    "campaign",
+    "transfer",
+    "conf_change",
+    "lossy",
+    "stranded_leader",
+)
+"""Kinds of fault; each is a method of `raft_nemesis.Nemesis`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    voters: int
+    spares: int
+    """Nodes outside the group at first, for changes of members."""
+    duration_ms: int
+    fault_gap_ms: int
+    """Mean time between faults."""
+    faults: tuple[str, ...]
+    loss: float
+    duplication: float
+    delay_ms_max: int
+    snapshot_every: int
+    keep_entries: int
+    """Entries kept before a snapshot, so that a lagging follower sometimes needs none."""
+    clients: int
+    pre_vote: bool
+    check_quorum: bool
+    lease_ms: int
+    async_storage: bool
+    inflight_max: int
+    message_bytes_max: int
+    election_ticks: int
+    rot: bool
+    """Whether one node's stored entries may rot while it is down."""
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of `seed`."""
+    random = Random(seed)
+    rot = random.random() < 0.15
+    faults = tuple(sorted(random.sample(FAULTS, random.randint(4, 9))))
+    if rot:
+        faults = (*(fault for fault in faults if fault != "conf_change"), "crash")
+    check_quorum = random.random() < 0.85
+    lease_ms = 40 if check_quorum and random.random() < 0.45 else 0
+    return Plan(
+        seed=seed,
+        voters=random.choice((3, 3, 3, 3, 2, 4, 5)),
+        spares=random.choice((1, 2)) if "conf_change" in faults else 0,
+        duration_ms=random.choice((400, 600, 800)),
+        fault_gap_ms=random.choice((15, 25, 40)),
+        faults=faults,
+        loss=random.choice((0.0, 0.0, 0.02, 0.1)),
+        duplication=random.choice((0.0, 0.02, 0.1)),
+        delay_ms_max=random.choice((1, 3, 8)),
+        snapshot_every=random.choice((3, 8, 1000)),
+        keep_entries=random.choice((0, 0, 3)),
+        clients=random.choice((2, 3)),
+        pre_vote=random.random() < 0.6,
+        check_quorum=check_quorum,
+        lease_ms=lease_ms,
+        async_storage=random.random() < 0.3,
+        inflight_max=random.choice((1, 2, 4, 64)),
+        message_bytes_max=random.choice((1, 40, 1 << 20)),
+        election_ticks=random.choice((5, 6, 8)),
+        rot=rot,
+    )
