@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.rs3gw_bench import processes, workloads
+from tools.rs3gw_bench.figures import Figures
 from tools.rs3gw_bench.request_file import Pool
 from tools.rs3gw_bench.session import SMALL_POOL_BYTES, Session
 
@@ -48,8 +49,13 @@ class Syncs:
         return f"{asked} syncs and {self.flushes} flushes of the disk for {PUTS} PUTs"
 
 
-def count_syncs(session: Session, folder: Path) -> dict[str, Any]:
-    """Counts for a server whose data lies in `folder`. Raises LoadError if a PUT fails."""
+def measure_syncs(session: Session, figures: Figures) -> None:
+    """Notes what a server syncs under `durability`. Raises LoadError if a PUT fails."""
+    notes = figures.notes.setdefault("durability", {})
+    notes[session.server.name] = _count_syncs(session, session.bench.data)
+
+
+def _count_syncs(session: Session, folder: Path) -> dict[str, Any]:
     pid = session.server.pid
     signer = session.server.signer()
     upload = workloads.build_upload(signer, Pool(SMALL_POOL_BYTES), size="4k", count=PUTS)

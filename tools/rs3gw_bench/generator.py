@@ -66,7 +66,8 @@ class Load:
     def complaint(self) -> str:
         """What was wrong, in one line."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.errors.items() if count)
-        return f"{kinds or 'no answer'} of {self.sent} requests; first: {self.sample}"
+        sample = " ".join(self.sample.split())
+        return f"{kinds or 'no answer'} of {self.sent} requests; first: {sample}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ which on some machines is slower than MD5.
 """
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tools.rs3gw_bench import floors, payloads, processes, workloads
 from tools.rs3gw_bench.figures import FLOOR, Figures
@@ -27,21 +27,35 @@ def measure_large(session: Session, figures: Figures, *, rounds: int, suffix: st
     """64 MiB up with and without a checksum in a trailer, and down again, compared."""
     pool = Pool(LARGE_BYTES + 4096)
     target = session.server.name
-    requests = dict(_large_requests(session, pool))
+    requests = _large_requests(session, pool)
     for _ in range(rounds):
         figures.add(FLOOR, f"md5{suffix}_bps", floors.md5_speed())
         figures.add(FLOOR, f"loopback{suffix}_bps", floors.loopback_speed())
         figures.add(FLOOR, f"disk{suffix}_bps", floors.disk_speed(session.bench.data))
-        for name, file in requests.items():
-            shape = Shape(seconds=TRANSFER_SECONDS_MAX, limit=len(file))
-            load = session.run(file, shape).load
-            if not load.is_clean:
-                raise LoadError(f"{name}: {load.complaint()}")
-            speed = LARGE_BYTES / (load.latency.mean_us / 1e6)
-            figures.add(target, f"{name}{suffix}_bps", speed)
+        for name, put in requests.puts.items():
+            up = _transfer(session, put, name)
+            # What is stored wrongly was not uploaded, however fast: it is read back first.
+            down = _transfer(session, requests.get, f"get after {name}")
+            figures.add(target, f"{name}{suffix}_bps", up)
+            figures.add(target, f"get_64m{suffix}_bps", down)
 
 
-def _large_requests(session: Session, pool: Pool) -> Iterator[tuple[str, RequestFile]]:
+@dataclass(frozen=True)
+class _Requests:
+    """PUTs of one object in several ways, and the GET that must bring it back."""
+
+    puts: dict[str, RequestFile]
+    get: RequestFile
+
+
+def _transfer(session: Session, file: RequestFile, name: str) -> float:
+    load = session.run(file, Shape(seconds=TRANSFER_SECONDS_MAX, limit=len(file))).load
+    if not load.is_clean:
+        raise LoadError(f"{name}: {load.complaint()}")
+    return LARGE_BYTES / (load.latency.mean_us / 1e6)
+
+
+def _large_requests(session: Session, pool: Pool) -> _Requests:
     signer = session.server.signer()
     path = workloads.key_path(session.server.target.bucket, "64m", 0)
     body = pool.body(0, LARGE_BYTES)
@@ -52,19 +66,22 @@ def _large_requests(session: Session, pool: Pool) -> Iterator[tuple[str, Request
     request, sent = payloads.crc64nvme_trailer(signer, path, pool.bytes_of(body))
     with_trailer = RequestFile(trailer_pool)
     with_trailer.add(request, body=trailer_pool.keep(sent))
-    yield "put_64m", put
-    yield "put_64m_crc64nvme", with_trailer
-    yield "get_64m", get
+    return _Requests({"put_64m": put, "put_64m_crc64nvme": with_trailer}, get)
 
 
-def measure_multipart(session: Session, figures: Figures) -> None:
+def measure_multipart(session: Session, figures: Figures, *, rounds: int, suffix: str = "") -> None:
     """Uploads 1 GiB in sixteen parts, completes it, and deletes it. Raises WireError.
 
     `multipart_complete_ms` is CompleteMultipartUpload by itself, and `multipart_written_bytes` what
     the server wrote meanwhile: joining parts should not copy them.
     """
-    server, target = session.server, session.server.name
     pool = Pool(PART_BYTES)
+    for _ in range(rounds):
+        _upload_gib(session, figures, pool, suffix)
+
+
+def _upload_gib(session: Session, figures: Figures, pool: Pool, suffix: str) -> None:
+    server, target = session.server, session.server.name
     path = f"/{server.target.bucket}/multipart/1g"
     with Wire(server.endpoint) as wire:
         signer = server.signer()
@@ -85,9 +102,11 @@ def measure_multipart(session: Session, figures: Figures) -> None:
             raise LoadError(f"CompleteMultipartUpload: {done.body[:300]!r}")
         if server.pid:
             copied = processes.written_bytes(server.pid) - written
-            figures.add(target, "multipart_written_bytes", copied)
-        figures.add(target, "multipart_complete_ms", done.seconds * 1e3)
-        figures.add(target, "multipart_1g_bps", GIB_PARTS * PART_BYTES / (seconds + done.seconds))
+            figures.add(target, f"multipart_written{suffix}_bytes", copied)
+        figures.add(target, f"multipart_complete{suffix}_ms", done.seconds * 1e3)
+        figures.add(
+            target, f"multipart_1g{suffix}_bps", GIB_PARTS * PART_BYTES / (seconds + done.seconds)
+        )
         length = wire.ask(signer.sign("HEAD", path)).headers["content-length"]
         if int(length) != GIB_PARTS * PART_BYTES:
             raise LoadError(f"the completed object has {length} bytes")

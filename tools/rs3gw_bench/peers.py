@@ -5,7 +5,12 @@ started with the settings a newcomer gets, and the report says beside each wheth
 acknowledges is synced: a store that keeps objects in memory is fast for that reason.
 """
 
+import shlex
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+SWIFT = shlex.join([sys.executable, str(Path(__file__).with_name("swift_peer.py"))])
 
 
 @dataclass(frozen=True)
@@ -27,5 +32,11 @@ PEERS = {
         "S3RVER",
         "S3RVER",
         "Node.js, files in a folder",
+    ),
+    "swift": KnownPeer(
+        f"{SWIFT} {{port}} {{folder}}",
+        "test:tester",
+        "testing",
+        "OpenStack Swift, one replica, with its s3api front",
     ),
 }

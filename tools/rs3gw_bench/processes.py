@@ -42,6 +42,11 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody has asked about yet has."""
+    return _read(pid, "stat").rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
+
+
 def cpu_seconds(root: int) -> float:
     """Processor time of a server so far, user and system, all threads of all processes."""
     stats = (_stat(pid) for pid in tree(root))

@@ -162,12 +162,13 @@ class Peer(Server):
             return
         everybody = processes.tree(self._process.pid)
         for number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
-            for pid in everybody:
+            left = list(filter(processes.is_running, everybody))
+            for pid in left:
                 _signal(pid, number)
-            try:
-                self._process.wait(timeout=patience)
-            except subprocess.TimeoutExpired:
-                continue
+            deadline = time.monotonic() + patience
+            while any(map(processes.is_running, left)) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        self._process.wait()
         self._process, self.pid = None, None
 
     def _answers(self) -> bool:

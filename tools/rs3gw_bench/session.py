@@ -43,6 +43,7 @@ class Session:
         self.bench = bench
         self.server = server
         self._loaded: set[str] = set()
+        self._verified: set[str] = set()
 
     def run(self, requests: RequestFile, shape: Shape) -> Measured:
         """Sends requests. Raises LoadError if the generator cannot run."""
@@ -82,7 +83,7 @@ class Session:
             )
         # A run that ends by its count has no requests to spare for a warm-up.
         warmup = 0.0 if workload.operation == "delete" else min(0.2, seconds / 5)
-        return self.run(
+        measured = self.run(
             workloads.build(workload, signer, pool),
             Shape(
                 connections=workload.connections,
@@ -91,6 +92,20 @@ class Session:
                 limit=workload.limit,
             ),
         )
+        if workload.operation == "put" and measured.load.is_clean:
+            self._read_back(workload, measured.load.sent)
+        return measured
+
+    def _read_back(self, workload: Workload, sent: int) -> None:
+        """What is stored wrongly was not uploaded, however fast. Raises LoadError."""
+        if workload.name in self._verified:
+            return
+        pool, signer = Pool(SMALL_POOL_BYTES), self.server.signer()
+        gets = workloads.build_download(
+            signer, pool, size=workload.size, count=min(sent, KEYS[workload.size])
+        )
+        self.run_once(gets)
+        self._verified.add(workload.name)
 
     def load_size(self, size: str) -> None:
         """Uploads the objects of a size, unless they are there. Raises LoadError."""

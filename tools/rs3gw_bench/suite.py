@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tools.rs3gw_bench import durability, floors, large, million, single, workloads
 from tools.rs3gw_bench.compiler import Programs
@@ -24,6 +25,9 @@ from tools.rs3gw_bench.session import Bench, Session
 from tools.rs3gw_bench.signing import Target
 from tools.rs3gw_bench.wire import WireError
 from tools.rs3gw_bench.workloads import Workload
+
+Measure = Callable[..., None]
+"""Takes a session, the figures and settings of its own."""
 
 IDLE_SECONDS = 4.0
 LARGE_ROUNDS = 5
@@ -49,7 +53,7 @@ class Suite:
             for name, part in PARTS.items():
                 if self._wants(name, part):
                     print(f"{name}: {part.summary}", flush=True)
-                    self._run_part(name, part)
+                    part.run(self)
 
     def measure_start(self) -> None:
         """Start to first answer, of an empty store."""
@@ -92,44 +96,64 @@ class Suite:
         """Latency at fixed rates below what the closed loop reached."""
         for session in self._main_sessions():
             for workload in workloads.chosen(workloads.SCALING):
-                single.measure_open_loop(
-                    session, self.figures, workload, seconds=self.options.seconds
+                self._try(
+                    f"open loop of {workload.name}",
+                    session,
+                    partial(single.measure_open_loop, workload=workload),
+                    seconds=self.options.seconds,
                 )
+            every = self.figures.values.get(session.server.name, {})
+            self.figures.show(session.server.name, [n for n in every if "_open_" in n])
 
     def measure_delete_objects(self) -> None:
         """One request that deletes a thousand keys."""
         for session in self._main_sessions():
-            single.measure_delete_objects(session, self.figures, rounds=self.options.pairs)
+            self._try(
+                "DeleteObjects",
+                session,
+                single.measure_delete_objects,
+                rounds=self.options.pairs,
+            )
             self.figures.show(session.server.name, ["delete_objects_1000_ms"])
 
     def measure_durability(self) -> None:
         """What each target syncs before it answers."""
         notes = self.figures.notes.setdefault("durability", {})
         for session in self._main_sessions():
-            notes[session.server.name] = durability.count_syncs(session, self._folder)
-            print(f"  {session.server.name}: {notes[session.server.name]['verdict']}", flush=True)
+            self._try("durability", session, durability.measure_syncs)
+        for target, note in notes.items():
+            print(f"  {target}: {note['verdict']}", flush=True)
 
     def measure_large(self) -> None:
         """64 MiB up and down: on the server's core alone, then on all cores."""
         rounds = max(LARGE_ROUNDS, self.options.pairs)
         for session in self._main_sessions():
-            large.measure_large(session, self.figures, rounds=rounds, suffix="_one_core")
+            self._try("64 MiB", session, large.measure_large, rounds=rounds, suffix="_one_core")
         free = self._free_node()
         if free:
-            large.measure_large(free, self.figures, rounds=rounds)
+            self._try("64 MiB", free, large.measure_large, rounds=rounds)
         kinds = ("md5", "disk", "put_64m", "put_64m_crc64nvme", "loopback", "get_64m")
         names = [f"{kind}{where}_bps" for kind in kinds for where in ("_one_core", "")]
         for target in (FLOOR, *(s.server.name for s in self._main_sessions())):
             self.figures.show(target, names)
 
     def measure_multipart(self) -> None:
-        """1 GiB in sixteen parts."""
-        sessions = [s for s in (self._free_node(), *self._main_sessions()[1:]) if s]
-        names = ["multipart_complete_ms", "multipart_1g_bps", "multipart_written_bytes"]
-        for session in sessions:
-            for _ in range(MULTIPART_ROUNDS):
-                large.measure_multipart(session, self.figures)
-            self.figures.show(session.server.name, names)
+        """1 GiB in sixteen parts: on all cores, and beside other targets on one core as well."""
+        free, main = self._free_node(), self._main_sessions()
+        if free:
+            self._try("multipart", free, large.measure_multipart, rounds=MULTIPART_ROUNDS)
+        for session in main if len(main) > 1 or not free else ():
+            self._try(
+                "multipart",
+                session,
+                large.measure_multipart,
+                rounds=MULTIPART_ROUNDS,
+                suffix="_one_core",
+            )
+        for session in main:
+            target = session.server.name
+            every = self.figures.values.get(target, {})
+            self.figures.show(target, [n for n in every if n.startswith("multipart")])
 
     def measure_tls(self) -> None:
         """Small workloads and 64 MiB over TLS."""
@@ -148,8 +172,12 @@ class Suite:
                 ),
             )
             if session:
-                single.measure_tls(
-                    session, self.figures, seconds=self.options.seconds, rounds=self.options.pairs
+                self._try(
+                    "TLS",
+                    session,
+                    single.measure_tls,
+                    seconds=self.options.seconds,
+                    rounds=self.options.pairs,
                 )
                 names = [n for n in self.figures.values.get("node", {}) if n.startswith("tls_")]
                 self.figures.show("node", names)
@@ -161,9 +189,9 @@ class Suite:
             node = self._session("node-million", lambda: self._make_node("node", "million"))
             sessions = [*([node] if node else []), *sessions]
         for session in sessions:
-            million.measure_million(session, self.figures, keys=self.options.keys)
-            million.measure_restart(session, self.figures)
-            names = [n for n in self.figures.values[session.server.name] if "million" in n]
+            self._try("million", session, million.measure_million, keys=self.options.keys)
+            self._try("million", session, million.measure_restart)
+            names = [n for n in self.figures.values.get(session.server.name, {}) if "million" in n]
             self.figures.show(session.server.name, names)
 
     def measure_floors(self) -> None:
@@ -178,13 +206,15 @@ class Suite:
             self.figures.add(FLOOR, name, value)
         self.figures.show(FLOOR)
 
-    def _run_part(self, name: str, part: "Part") -> None:
+    def _try(self, what: str, session: Session, measure: Measure, **settings: Any) -> None:
+        """Measures one thing on one server; what goes wrong there is said and ends there."""
+        name = session.server.name
         try:
-            part.run(self)
+            measure(session, self.figures, **settings)
         except (LoadError, WireError) as error:
-            self.figures.fault(f"{name}: {error}")
-        except ServerError as error:
-            self.figures.skip(f"{name}: {error}")
+            self.figures.fault(f"{name}: {what}: {error}")
+        except (ServerError, OSError) as error:
+            self.figures.skip(f"{name}: {what}: {error}")
 
     def _wants(self, name: str, part: "Part") -> bool:
         only = self.options.only

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tools.rs3gw_bench import payloads
 from tools.rs3gw_bench.request_file import Pool, RequestFile
-from tools.rs3gw_bench.signing import SignedRequest, Signer
+from tools.rs3gw_bench.signing import Signer
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = {"1k": KIB, "4k": 4 * KIB, "64k": 64 * KIB, "1m": MIB, "64m": 64 * MIB}
@@ -122,6 +122,15 @@ def build_upload(
     return requests
 
 
+def build_download(signer: Signer, pool: Pool, *, size: str, count: int) -> RequestFile:
+    """GETs of the first `count` keys of a size, each once, compared with what was uploaded."""
+    requests = RequestFile(pool)
+    for number in range(count):
+        request = signer.sign("GET", key_path(signer.target.bucket, size, number))
+        requests.add(request, expected=pool.body(number, SIZES[size]))
+    return requests
+
+
 def _put(workload: Workload, signer: Signer, pool: Pool) -> RequestFile:
     if workload.payload == "signed":
         return build_upload(signer, pool, size=workload.size, count=KEYS[workload.size])
@@ -135,23 +144,15 @@ def _put(workload: Workload, signer: Signer, pool: Pool) -> RequestFile:
 
 
 def _get(workload: Workload, signer: Signer, pool: Pool) -> RequestFile:
-    requests = RequestFile(pool)
-    for number, request in _reads(workload, signer, "GET"):
-        requests.add(request, expected=pool.body(number, workload.size_bytes))
-    return requests
+    return build_download(signer, pool, size=workload.size, count=KEYS[workload.size])
 
 
 def _head(workload: Workload, signer: Signer, pool: Pool) -> RequestFile:
     requests = RequestFile(pool)
-    for _, request in _reads(workload, signer, "HEAD"):
-        requests.add(request, length=workload.size_bytes)
-    return requests
-
-
-def _reads(workload: Workload, signer: Signer, method: str) -> Iterator[tuple[int, SignedRequest]]:
     for number in range(KEYS[workload.size]):
         path = key_path(signer.target.bucket, workload.size, number)
-        yield number, signer.sign(method, path)
+        requests.add(signer.sign("HEAD", path), length=workload.size_bytes)
+    return requests
 
 
 def _delete(workload: Workload, signer: Signer, pool: Pool) -> RequestFile:
