@@ -6,7 +6,7 @@ that it lives and what it has counted.
 
     core -> worker                          worker -> core
     Begin + descriptors   once, first       Ready       once, when it serves
-    AskFigures            a scrape          Beat        every BEAT_SECONDS, with its figures
+    AskFigures            a scrape          Beat        every BEAT_SECONDS, with new figures
     Scraped               answers AskScrape Figures     answers AskFigures
     Drain                 go                AskScrape   somebody asked this worker for /metrics
                                             Stopped     after the drain, last
@@ -43,8 +43,8 @@ DESCRIPTORS_MAX = 250
 """What one message can carry is 253 (SCM_MAX_FD, unix(7))."""
 
 BEAT_SECONDS = 1.0
-"""Between two signs of life. Each also carries the figures, so it is what a worker's death can cost
-the counters; a beat is about 0.1 ms of work."""
+"""Between two signs of life. A busy worker's also carry the figures, so it is what a worker's
+death can cost the counters; they are some 0.5 ms of work, too much for one that has nothing to do."""
 
 Sent = TypeVar("Sent", bound="Word")
 Received = TypeVar("Received")
@@ -87,9 +87,9 @@ class Ready(Word, frozen=True):
 
 
 class Beat(Word, frozen=True):
-    """The worker's event loop turns."""
+    """The worker's event loop turns; with what it has counted, where that is new."""
 
-    report: Report
+    report: Report | None
 
 
 class AskFigures(Word, frozen=True):

@@ -331,8 +331,9 @@ class Supervisor:
                 member.ready.set()
                 if self.is_healthy():
                     self._all_ready.set()
-            case Beat():
-                self.collector.report(member.number, word.report)
+            case Beat(report):
+                if report is not None:
+                    self.collector.report(member.number, report)
             case Figures():
                 self.collector.answer(member.number, word.turn, word.report)
             case AskScrape():

@@ -190,8 +190,11 @@ class Worker:
         drained.set()
 
     async def _beat(self) -> None:
+        told = None
         while True:
-            self._talk.send(Beat(self._report()))
+            now = self._gateway.statistics()
+            self._talk.send(Beat(self._report() if now != told else None))
+            told = now
             await trio.sleep(BEAT_SECONDS)
 
     def _report(self) -> Report:
