@@ -23,7 +23,7 @@ class Step:
 
 
 class ScriptedServer:
-    """Serves one connection after another. After the script every answer is OK.
+    """Serves every connection in a thread of its own. After the script every answer is OK.
 
     `requests` holds the bytes of every request that was read whole.
     """
@@ -65,12 +65,16 @@ class ScriptedServer:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.append(connection)
-            try:
-                self._serve_connection(connection)
-            except OSError:
-                continue  # The generator gave up on this connection; the next one comes.
+            serve = threading.Thread(target=self._serve_connection, args=(connection,), daemon=True)
+            serve.start()
 
     def _serve_connection(self, connection: socket.socket) -> None:
+        try:
+            self._answer_all(connection)
+        except OSError:
+            return  # The generator gave up on this connection.
+
+    def _answer_all(self, connection: socket.socket) -> None:
         while request := _read_request(connection):
             self.requests.append(request)
             step = self._script.pop(0) if self._script else Step()
