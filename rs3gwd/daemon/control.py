@@ -44,7 +44,7 @@ DESCRIPTORS_MAX = 250
 
 BEAT_SECONDS = 1.0
 """Between two signs of life. A busy worker's also carry the figures, so it is what a worker's
-death can cost the counters; they are some 0.5 ms of work, too much for one that has nothing to do."""
+death can cost the counters; they are some 0.5 ms of work, too much for one that is idle."""
 
 Sent = TypeVar("Sent", bound="Word")
 Received = TypeVar("Received")
