@@ -8,6 +8,8 @@ Names as in the thesis (figure 3.2) and in etcd's TLA+ specification:
 * leader append-only: a leader never rewrites its own log;
 * state machine safety: what is applied at an index is the same everywhere, members included;
 * quorum log: what a leader commits is durable on a quorum of the members that the log says it has;
+* transfer: whoever is told to take over has the whole log;
+* pre-vote: being asked changes no term;
 * monotonic: term, commit and applied never go back while a node runs;
 * linearizable reads: a read sees every write that was acknowledged, and everything that a read saw
   which ended before it began;
@@ -157,6 +159,18 @@ class Checks:
         """The members in force after `applied`."""
         at = max(index for index in self._members_at if index <= applied)
         return configuration_of(self._members[at])
+
+    def on_pre_vote(self, node: Watched, term: int) -> None:
+        """A node was asked whether it would vote."""
+        _require(node.raft.term == term, f"pre-vote: it changed the term of {node.id}")
+
+    def on_timeout_now(self, leader: Watched, to: NodeId) -> None:
+        """A leader tells another to take over (thesis, 3.10: it has all the log by then)."""
+        known = leader.raft.progress.get(to)
+        _require(
+            known is None or known.match == leader.raft.log.last_index(),
+            f"transfer: {leader.id} hands over to {to}, which lags",
+        )
 
     def on_batch(self, node: Watched, batch: Ready) -> None:
         """A node hands out entries to be stored."""

@@ -57,6 +57,22 @@ class Nemesis:
     def _crash_after_sync(self) -> None:
         self._some_leader().crash_at = "after_sync"
 
+    def _crash_after_send(self) -> None:
+        self._some_leader().crash_at = "after_send"
+
+    def _rivals(self) -> None:
+        """Two that do not hear each other stand one after the other; who voted falls in between.
+
+        The shape in which a vote that was forgotten elects two.
+        """
+        nodes = self._shuffled()
+        first, second = nodes[0], nodes[1]
+        self._cut(self._both_ways({(first, second)}), 30, 80)
+        for node in nodes[2:]:
+            self._world.places[node].crash_at = "after_send"
+        self._stand(self._world.places[first])
+        self._world.at(self._later(1, 30), self._stand, self._world.places[second])
+
     def _disk_error(self) -> None:
         self._some().crash_at = "disk_error"
 
@@ -177,6 +193,46 @@ class Nemesis:
         return ConfChange(tuple(changes), transition if changes else Transition.JOINT_IMPLICIT)
 
 
+class Reader:
+    """Asks whoever thinks that it leads, old leaders above all, and waits for any answer."""
+
+    def __init__(self, world: World, end_us: int) -> None:
+        self._world = world
+        self._end_us = end_us
+        self._count = 0
+        self._next()
+
+    def _next(self) -> None:
+        world = self._world
+        if world.now_us < self._end_us:
+            world.at(world.now_us + world.random.randint(2 * MS, 12 * MS), self._ask)
+
+    def _ask(self) -> None:
+        world = self._world
+        leading = [
+            place
+            for place in world.places.values()
+            if place.alive
+            and place.raft.leader == place.id
+            and place.paused_until_us <= world.now_us
+        ]
+        if leading:
+            self._read(min(leading, key=lambda place: place.raft.term))
+        self._next()
+
+    def _read(self, place: Place) -> None:
+        world = self._world
+        floor = world.checks.floor
+        self._count += 1
+        context = b"r-%d" % self._count
+        place.reads[context] = lambda length: world.checks.on_read(floor, length)
+        try:
+            place.node.read_index(context, place.clock_ms(world.now_us))
+        except ClusterError:
+            del place.reads[context]
+        world.work(place)
+
+
 class Client:
     """Writes and reads one after the other, through any node, until it has done its share."""
 
@@ -203,7 +259,7 @@ class Client:
 
     def _end(self) -> None:
         self._attempt += 1
-        self._world.at(self._world.now_us + self._random.randrange(20 * MS), self._begin)
+        self._world.at(self._world.now_us + self._random.randrange(12 * MS), self._begin)
 
     def _target(self) -> Place | None:
         place = self._random.choice(list(self._world.places.values()))
@@ -231,7 +287,7 @@ class Client:
             except ClusterError:
                 del place.writes[name]
             world.work(place)
-        world.at(world.now_us + self._random.randint(20 * MS, 60 * MS), self._write, attempt)
+        world.at(world.now_us + self._random.randint(10 * MS, 40 * MS), self._write, attempt)
 
     def _read(self, attempt: int) -> None:
         if attempt != self._attempt:
@@ -253,4 +309,4 @@ class Client:
             except ClusterError:
                 del place.reads[context]
             world.work(place)
-        world.at(world.now_us + self._random.randint(20 * MS, 60 * MS), self._read, attempt)
+        world.at(world.now_us + self._random.randint(10 * MS, 40 * MS), self._read, attempt)

@@ -12,12 +12,12 @@ from cluster.base.errors import ClusterError
 from cluster.raft.membership import ConfChange
 from cluster.testing.raft_bugs import NO_BUG, Bug
 from cluster.testing.raft_checks import Violation
-from cluster.testing.raft_nemesis import Client, Nemesis
+from cluster.testing.raft_nemesis import Client, Nemesis, Reader
 from cluster.testing.raft_place import Place
 from cluster.testing.raft_plan import MS, make_plan
 from cluster.testing.raft_world import World
 
-OPERATIONS: Final = 10
+OPERATIONS: Final = 12
 """Writes and reads per client."""
 
 LIVENESS_MS: Final = 4000
@@ -45,6 +45,7 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
     try:
         nemesis = Nemesis(world)
         clients = [Client(world, number, OPERATIONS) for number in range(plan.clients)]
+        Reader(world, plan.duration_ms * MS)
         world.run_until(plan.duration_ms * MS)
         nemesis.stopped = True
         _heal(world)
@@ -53,6 +54,8 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
         violation = str(found)
     except AssertionError as found:
         violation = f"assertion: {found}"
+    except ClusterError as found:
+        violation = f"error of the core: {type(found).__name__}: {found}"
     lines = tuple(world.trace[-TRACE_LINES_MAX:]) if world.trace is not None else ()
     return Verdict(seed, violation, world.events, world.now_us // MS, lines)
 

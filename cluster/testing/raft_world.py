@@ -157,6 +157,8 @@ class World:
         for message in messages:
             if message.to not in self.places:
                 continue
+            if message.type is MessageType.TIMEOUT_NOW:
+                self.checks.on_timeout_now(place, message.to)
             lost = (place.id, message.to) in self.blocked
             if lost or (self.loss and self.random.random() < self.loss):
                 if message.type is MessageType.SNAP:
@@ -193,7 +195,10 @@ class World:
             return
         if self.trace is not None:
             self.note(_line(message))
+        term = place.raft.term
         place.node.step(message, place.clock_ms(self.now_us))
+        if message.type is MessageType.PRE_VOTE:
+            self.checks.on_pre_vote(place, term)
         self.work(place)
 
     # The driver.
@@ -248,10 +253,14 @@ class World:
             return
         place.busy = False
         self._after_sync(place, batch)
-        self.work(place)
+        if place.alive:
+            self.work(place)
 
     def _after_sync(self, place: Place, batch: Ready) -> None:
         self._send(place, batch.messages_after_sync)
+        if place.crash_at == "after_send" and batch.messages_after_sync:
+            self.crash(place, place.crash_at)
+            return
         if batch.snapshot is not None:
             self._restore(place, batch.snapshot.index)
         self._apply(place, batch.committed)
@@ -289,6 +298,9 @@ class World:
         if message.snapshot is not None:
             self._restore(place, message.snapshot.index)
         self._send(place, tuple(m for m in message.responses if m.to != place.id))
+        if place.crash_at == "after_send" and message.responses:
+            self.crash(place, place.crash_at)
+            return
         for response in message.responses:
             if response.to == place.id:
                 place.node.step(response, place.clock_ms(self.now_us))
