@@ -47,6 +47,11 @@ def rounds_of(items: Sequence[Item], count: int) -> list[list[Item]]:
     return [list(items if number % 2 == 0 else items[::-1]) for number in range(count)]
 
 
+def digits(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 @dataclass
 class Figures:
     """`values[target][name]` in the order of the rounds; `faults` and `skipped` in words."""

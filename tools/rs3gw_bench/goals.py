@@ -6,7 +6,7 @@ quiet machine, it stands in the row's name; the share decides, since shares surv
 
 from dataclasses import dataclass
 
-from tools.rs3gw_bench.figures import FLOOR, Figures
+from tools.rs3gw_bench.figures import FLOOR, Figures, digits
 
 MB = 1e6
 MILLION = 1_000_000
@@ -56,13 +56,13 @@ class Verdict:
             return "-"
         if self.goal.floor is None or self.figure is None:
             return self._text(self.reached)
-        return f"{self._text(self.reached)} ({self.figure:,.4g})"
+        return f"{self._text(self.reached)} ({digits(self.figure)})"
 
     def _text(self, value: float) -> str:
         goal = self.goal
         if goal.floor is not None:
             return f"{value:.2f} x" if goal.at_most else f"{value:.0%}"
-        return f"{value * goal.scale:,.4g} {goal.unit}".strip()
+        return f"{digits(value * goal.scale)} {goal.unit}".strip()
 
 
 def judge(figures: Figures) -> list[Verdict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.rs3gw_bench import goals, svg
-from tools.rs3gw_bench.figures import FLOOR, Figures, spread
+from tools.rs3gw_bench.figures import FLOOR, Figures, Spread, digits, spread
 
 NODE = "node"
 PLOT_CONNECTIONS = (1, 16, 64)
@@ -53,15 +53,18 @@ def floor_of(name: str) -> str | None:
             return floor.replace("_bps", "_one_core_bps") if "_one_core" in name else floor
     if name == "put_4k_c1_p50_us":
         return "fdatasync_us"
-    return "responder_rps" if name.endswith("_rps") else None
+    for end in ("_rps", "_cpu_us"):
+        if name.endswith(end):
+            return f"responder{end}"
+    return None
 
 
 def shown(name: str, value: float) -> str:
     """A value with the unit that its name says."""
     for end, unit, scale in UNITS:
         if name.endswith(end):
-            return f"{value * scale:,.4g} {unit}"
-    return f"{value:,.4g}"
+            return f"{digits(value * scale)} {unit}"
+    return digits(value)
 
 
 def _lines(data: dict[str, Any], figures: Figures, plots: Sequence[str]) -> Iterator[str]:
@@ -121,11 +124,7 @@ def _figures_of(figures: Figures, target: str) -> Iterator[str]:
     for name, values in figures.values[target].items():
         seen, floor = spread(values), floor_of(name)
         share = figures.share(target, name, floor) if floor else None
-        text = (
-            f"{share.median:.1%} [{share.least:.1%} .. {share.greatest:.1%}] of {floor}"
-            if share
-            else ""
-        )
+        text = f"{_share_text(name, share)} {floor}" if share else ""
         rows.append(
             (
                 name,
@@ -136,6 +135,13 @@ def _figures_of(figures: Figures, target: str) -> Iterator[str]:
             )
         )
     yield from _table(("figure", "median", "range", "values", "share of its floor"), rows)
+
+
+def _share_text(name: str, share: Spread) -> str:
+    """Times are multiples of their floor, rates a part of it."""
+    if name.endswith("_us"):
+        return f"{share.median:.3g} x [{share.least:.3g} .. {share.greatest:.3g}]"
+    return f"{share.median:.1%} [{share.least:.1%} .. {share.greatest:.1%}] of"
 
 
 def _comparisons(figures: Figures) -> Iterator[str]:

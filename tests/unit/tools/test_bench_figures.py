@@ -141,7 +141,8 @@ def test_a_report_has_all_of_a_recorded_run(tmp_path: Path) -> None:
     assert "## node by s3rver" in text
     assert "acknowledges without a sync" in text
     assert data["machine"]["cpu"] in text
-    assert "% of responder_rps" in text.replace("] of", "% of")
+    assert "] of responder_rps |" in text
+    assert "] responder_cpu_us |" in text
 
 
 def test_a_report_links_plots_that_are_there_and_are_xml(tmp_path: Path) -> None:
@@ -178,6 +179,7 @@ def test_a_report_of_nothing_can_be_made(tmp_path: Path) -> None:
         ("put_64m_one_core_bps", "md5_one_core_bps"),
         ("get_64m_bps", "loopback_bps"),
         ("put_4k_c1_p50_us", "fdatasync_us"),
+        ("get_4k_c64_cpu_us", "responder_cpu_us"),
         ("get_4k_c64_p50_us", None),
     ],
 )
@@ -191,7 +193,7 @@ def test_values_are_shown_with_the_unit_of_their_name() -> None:
     assert shown("get_64m_bps", 1.5e9) == "1,500 MB/s"
     assert shown("idle_cpu_share", 0.004) == "0.4 %"
     assert shown("start_ms", 480.0) == "480 ms"
-    assert shown("list_keys_per_cpu_second", 250000.0) == "2.5e+05 keys/CPU s"
+    assert shown("list_keys_per_cpu_second", 250000.0) == "250,000 keys/CPU s"
 
 
 def test_bars_are_as_long_as_their_values() -> None:
