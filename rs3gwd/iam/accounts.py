@@ -66,10 +66,14 @@ def make_access_key(
     canonical_id: str,
     access_key_id: str | None = None,
     secret: str | None = None,
+    user_name: str = "",
     now_ms: int,
     random: Random,
 ) -> AccessKeyRecord:
-    """A new access key of an account; what is None is generated. Raises as `make_account` does."""
+    """A new access key of an account, or of a user of it; what is None is generated.
+
+    Raises as `make_account` does.
+    """
     if access_key_id is None:
         access_key_id = ACCESS_KEY_PREFIX + b32encode(random.token_bytes(10)).decode("ascii")
     if secret is None:
@@ -80,6 +84,7 @@ def make_access_key(
         secret=check_secret(secret),
         canonical_id=check_canonical_id(canonical_id),
         created_ms=now_ms,
+        user_name=user_name,
     )
 
 

@@ -4,9 +4,10 @@ A handler is called with a Decision and cannot make one. Where an operation need
 permission (the source of a copy, each key of a batch, a header that asks for more) its code asks
 the gate again; the request's facts are with the gate, so no code can ask about others.
 
-Who owns a bucket may do everything in it, as far as its policy does not deny it; that is settled
-without looking at anything else where there is no policy. Everything else is `evaluate`'s: the
-bucket's policy, and the access control list that speaks for the action (`rs3gwd.iam.acl`).
+The root of the account that owns a bucket may do everything in it, as far as its policy does not
+deny it; that is settled without looking at anything else where there is no policy. Everything else
+is `evaluate`'s: the bucket's policy, the access control list that speaks for the action
+(`rs3gwd.iam.acl`), and the policies of the user who asks (`rs3gwd.iam.identities.permissions`).
 
 Where lists count, an object belongs to whoever wrote it. For an object of another account the
 bucket's policy says nothing, and the bucket's owner is a caller like any other: only its list lets
@@ -17,19 +18,20 @@ Source: "How Amazon S3 authorizes a request" in the Amazon S3 User Guide.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.records import Grant, GranteeKind, Permission
 from rs3gwd.iam.acl import NEEDED, Subject, permits
 from rs3gwd.iam.bucket_access import BucketAccess
-from rs3gwd.iam.policy.context import ANONYMOUS, Access, Caller, root_caller
-from rs3gwd.iam.policy.evaluate import Policies, Reason, evaluate
+from rs3gwd.iam.identities.arns import account_id_of
+from rs3gwd.iam.identities.permissions import Permissions, bare_permissions
+from rs3gwd.iam.policy.context import Access
+from rs3gwd.iam.policy.evaluate import Policies, Reason, Verdict, evaluate
 from rs3gwd.iam.policy.statements import Strength
-from rs3gwd.iam.policy.variables import Lookup
 from rs3gwd.iam.principal import Decision, Principal
 from rs3gwd.iam.request_side import RequestSide
 
@@ -53,26 +55,33 @@ def no_object() -> None:
     """The object of a question about a bucket."""
 
 
-def account_id_of(canonical_id: str) -> str:
-    """The 12 digits by which policies name the account with this canonical id."""
-    digest = hashlib.sha256(b"account id " + canonical_id.encode()).digest()
-    return f"{int.from_bytes(digest[:8], 'big') % 10**12:012}"
-
-
 class Gate:
     """The permissions of one request of `principal`."""
 
-    __slots__ = ("_caller", "_side", "principal")
+    __slots__ = ("_own", "_side", "principal")
 
-    def __init__(self, principal: Principal, side: RequestSide) -> None:
+    def __init__(
+        self, principal: Principal, side: RequestSide, own: Permissions | None = None
+    ) -> None:
+        """`own` are the caller's own policies; without them a user may nothing of their own."""
         self.principal = principal
         self._side = side
-        self._caller: Caller | None = None
+        self._own = own
 
     def require_service(self, action: str, resource: str) -> Decision:
-        """The permission for what is done outside a bucket. Raises ApiError AccessDenied."""
-        if self.principal.account is None or action not in SERVICE_ACTIONS:
+        """The permission for what is done outside a bucket. Raises ApiError AccessDenied.
+
+        It is a matter of the caller's own account: its root may, a user needs a policy.
+        """
+        account = self.principal.account
+        if account is None or action not in SERVICE_ACTIONS:
             raise _access_denied()
+        if not self._is_root:
+            verdict = self._evaluate(
+                action, resource, account_id_of(account.canonical_id), Policies(), None
+            )
+            if not verdict.is_allowed:
+                raise _access_denied()
         return self._decision(action, resource, "has an account")
 
     def require(
@@ -121,7 +130,7 @@ class Gate:
         """Why it is permitted, or None."""
         needed = NEEDED.get(action) if access.lists_count else None
         is_about_object = needed is not None and needed[0] is Subject.OBJECT
-        if access.policy is None and self.owns(access) and not is_about_object:
+        if access.policy is None and self._is_root and self.owns(access) and not is_about_object:
             return "owns the bucket"
         if self.is_charged(access) and not (self._side.pays and self.principal.account):
             return None
@@ -134,33 +143,49 @@ class Gate:
                 if found is not None and found.owner_id != owner_id:
                     owner_id, policy = found.owner_id, None
             strength = self._strength(acl, needed[1], access)
-        account_id = account_id_of(owner_id)
-        verdict = evaluate(
-            Access(
-                caller=self._who(),
-                action=action,
-                resource=resource,
-                resource_account_id=account_id,
-                lookup=self._keys(account_id, access, find_object),
-            ),
-            Policies(
-                resource=policy,
-                acl=strength,
-                public_restricted=access.policy_is_public and access.block.restrict_public_buckets,
-            ),
+        policies = Policies(
+            resource=policy,
+            acl=strength,
+            public_restricted=access.policy_is_public and access.block.restrict_public_buckets,
+        )
+        verdict = self._evaluate(
+            action, resource, account_id_of(owner_id), policies, access, find_object
         )
         return verdict.reason if verdict.is_allowed else None
 
-    def _keys(self, account_id: str, access: BucketAccess, find_object: FindObject) -> Lookup:
+    def _evaluate(
+        self,
+        action: str,
+        resource: str,
+        account_id: str,
+        policies: Policies,
+        access: BucketAccess | None,
+        find_object: FindObject = no_object,
+    ) -> Verdict:
+        """The verdict of the resource's `policies` and the caller's own together."""
+
         def existing_tags() -> list[tuple[str, str]]:
             found = find_object()
             return [] if found is None else found.tags
 
-        return self._side.keys(
-            self._who(),
+        own = self._who()
+        keys = self._side.keys(
+            own.caller,
             resource_account_id=account_id,
             existing_tags=existing_tags,
-            bucket_tags=lambda: access.tags,
+            bucket_tags=lambda: [] if access is None else access.tags,
+        )
+        if own.identity or own.boundary is not None:
+            policies = replace(policies, identity=own.identity, boundary=own.boundary)
+        return evaluate(
+            Access(
+                caller=own.caller,
+                action=action,
+                resource=resource,
+                resource_account_id=account_id,
+                lookup=keys,
+            ),
+            policies,
         )
 
     def _strength(self, acl: list[Grant], permission: Permission, access: BucketAccess) -> Strength:
@@ -174,15 +199,15 @@ class Gate:
             return Strength.ACCOUNT
         return Strength.NONE
 
-    def _who(self) -> Caller:
-        if self._caller is None:
-            account = self.principal.account
-            self._caller = (
-                ANONYMOUS
-                if account is None
-                else root_caller(account_id_of(account.canonical_id), account.canonical_id)
-            )
-        return self._caller
+    @property
+    def _is_root(self) -> bool:
+        """Whether the caller has all the rights of an account: a key of the account itself."""
+        return self.principal.account is not None and self.principal.user is None
+
+    def _who(self) -> Permissions:
+        if self._own is None:
+            self._own = bare_permissions(self.principal)
+        return self._own
 
     def _decision(self, action: str, resource: str, reason: str) -> Decision:
         return Decision(principal=self.principal, action=action, resource=resource, reason=reason)

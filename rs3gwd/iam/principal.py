@@ -6,19 +6,41 @@ type error, not a hole.
 
 from msgspec import Struct
 
-from rs3gwd.base.records import AccountRecord
+from rs3gwd.base.identities import IdentityKind, IdentityRecord
+from rs3gwd.base.ports import Directory
+from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
 
 
 class Principal(Struct, frozen=True):
-    """The account a request was signed for; `account` is None for an anonymous one."""
+    """Whom a request was signed for; `account` is None for an anonymous one.
+
+    `user` is the user of the account whose key it was; None for a key of the account itself, which
+    has all the rights of the account.
+    """
 
     account: AccountRecord | None
     access_key_id: str = ""
+    user: IdentityRecord | None = None
 
     @property
     def canonical_id(self) -> str:
         """The account's canonical id, empty for an anonymous request."""
         return self.account.canonical_id if self.account else ""
+
+
+def principal_of(record: AccessKeyRecord | None, directory: Directory) -> Principal | None:
+    """Whom an access key stands for; None for one that is unknown, inactive or nobody's."""
+    if record is None or record.status is not AccessKeyStatus.ACTIVE:
+        return None
+    account = directory.account(record.canonical_id)
+    if account is None:
+        return None
+    if not record.user_name:
+        return Principal(account=account, access_key_id=record.access_key_id)
+    user = directory.identity(record.canonical_id, IdentityKind.USER, record.user_name)
+    if user is None:
+        return None
+    return Principal(account=account, access_key_id=record.access_key_id, user=user)
 
 
 class Decision(Struct, frozen=True):

@@ -18,9 +18,8 @@ from base64 import b64encode
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Directory
-from rs3gwd.base.records import AccessKeyStatus
 from rs3gwd.iam.canonical import QueryPairs, decode_query_text
-from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.principal import Principal, principal_of
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     mechanism_not_supported,
@@ -127,19 +126,17 @@ def verify_query(
     text = _string_to_sign(request, parameters, virtual_host_domains)
     access_key_id, signature = parameters["AWSAccessKeyId"], parameters["Signature"]
     record = directory.access_key(access_key_id)
-    account = None
-    if record is not None and record.status is AccessKeyStatus.ACTIVE:
-        account = directory.account(record.canonical_id)
-    secret = _SECRET_OF_NOBODY if record is None or account is None else record.secret
+    principal = principal_of(record, directory)
+    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
     expected = b64encode(hmac.digest(secret.encode(), text, "sha1"))
     matches = hmac.compare_digest(expected, signature.encode("latin-1"))
-    if account is None:
+    if principal is None:
         raise unknown_access_key(access_key_id)
     if not matches:
         raise signature_does_not_match(
             access_key_id=access_key_id, signature_provided=signature, string_to_sign=text
         )
-    return Principal(account=account, access_key_id=access_key_id)
+    return principal
 
 
 def _read_parameters(query: QueryPairs) -> dict[str, str]:

@@ -24,7 +24,6 @@ from msgspec import Struct
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Directory
-from rs3gwd.base.records import AccessKeyStatus
 from rs3gwd.iam.canonical import (
     QueryPairs,
     canonical_header_value,
@@ -32,7 +31,7 @@ from rs3gwd.iam.canonical import (
     canonical_uri,
     join_query,
 )
-from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.principal import Principal, principal_of
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     request_has_expired,
@@ -91,27 +90,27 @@ class SigningKey:
 
 
 class SigningKeyCache:
-    """Signing keys by secret, date and region, the least recently used dropped first.
+    """Signing keys by secret, date, region and service, the least recently used dropped first.
 
     Deriving one is four HMACs (about 8 us) and it lasts a day. Not thread-safe: one per event loop.
     """
 
     def __init__(self, *, entries_max: int = 4096) -> None:
         """`entries_max` bounds the memory, at about 1 KiB an entry; at least 1."""
-        self._keys: OrderedDict[tuple[str, str, str], SigningKey] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, str, str, str], SigningKey] = OrderedDict()
         self._entries_max = entries_max
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def get(self, secret: str, date: str, region: str) -> SigningKey:
-        """The signing key for service s3; `date` is `YYYYMMDD`."""
-        wanted = (secret, date, region)
+    def get(self, secret: str, date: str, region: str, service: str = "s3") -> SigningKey:
+        """The signing key for a service; `date` is `YYYYMMDD`."""
+        wanted = (secret, date, region, service)
         key = self._keys.get(wanted)
         if key is not None:
             self._keys.move_to_end(wanted)
             return key
-        key = SigningKey(derive_signing_key(secret, date=date, region=region, service="s3"))
+        key = SigningKey(derive_signing_key(secret, date=date, region=region, service=service))
         if len(self._keys) >= self._entries_max:
             self._keys.popitem(last=False)
         self._keys[wanted] = key
@@ -154,17 +153,20 @@ def verify_header(
     now_ms: int,
     region: str,
     signing_keys: SigningKeyCache,
+    service: str = "s3",
+    payload_hash: str | None = None,
 ) -> SignedRequest:
     """Verifies an Authorization header that begins with AWS4-.
 
-    `query` are the canonical pairs of the request, `region` the one region that is accepted.
+    `query` are the canonical pairs of the request, `region` and `service` the ones that are
+    accepted. `payload_hash` is the SHA-256 of the body, where the service's requests do not say it.
     Raises ApiError: AuthorizationHeaderMalformed, InvalidArgument, InvalidRequest, InvalidToken,
     AccessDenied, RequestTimeTooSkewed, InvalidAccessKeyId, SignatureDoesNotMatch, NotImplemented.
     """
     headers = request.headers
     if request.repeated_headers:
         _refuse_repeated_headers(request)
-    claim = read_header(headers, region=region)
+    claim = read_header(headers, region=region, service=service, payload_hash=payload_hash)
     if "x-amz-security-token" in headers:
         raise token_not_supported()
     request_ms = parse_basic(claim.timestamp)
@@ -244,16 +246,14 @@ def _verify(
     )
     text = string_to_sign(timestamp=claim.timestamp, scope=signer.scope, request=canonical)
     record = directory.access_key(signer.access_key_id)
-    account = None
-    if record is not None and record.status is AccessKeyStatus.ACTIVE:
-        account = directory.account(record.canonical_id)
-    secret = _SECRET_OF_NOBODY if record is None or account is None else record.secret
-    signing_key = signing_keys.get(secret, signer.date, signer.region)
+    principal = principal_of(record, directory)
+    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
+    signing_key = signing_keys.get(secret, signer.date, signer.region, signer.service)
     # Text that is not ASCII cannot be compared in constant time, and cannot be hex digits.
     matches = claim.signature.isascii() and hmac.compare_digest(
         signing_key.sign(text), claim.signature
     )
-    if account is None:
+    if principal is None:
         raise unknown_access_key(signer.access_key_id)
     if not matches:
         raise signature_does_not_match(
@@ -263,7 +263,7 @@ def _verify(
             canonical_request=canonical,
         )
     return SignedRequest(
-        principal=Principal(account=account, access_key_id=signer.access_key_id),
+        principal=principal,
         signing_key=signing_key,
         timestamp=claim.timestamp,
         scope=signer.scope,

@@ -62,6 +62,7 @@ class Signer(Struct, frozen=True):
     access_key_id: str
     date: str
     region: str
+    service: str
     scope: str
     signed_headers: str
     header_names: tuple[str, ...]
@@ -79,10 +80,13 @@ class Claim(Struct, frozen=True):
     payload_hash: str
 
 
-def read_header(headers: dict[str, str], *, region: str) -> Claim:
+def read_header(
+    headers: dict[str, str], *, region: str, service: str = "s3", payload_hash: str | None = None
+) -> Claim:
     """Takes an Authorization header apart: `algorithm Credential=, SignedHeaders=, Signature=`.
 
-    `headers` has `authorization`. Raises ApiError: AuthorizationHeaderMalformed, InvalidArgument,
+    `headers` has `authorization`. `payload_hash` is for a service whose requests do not say it in
+    x-amz-content-sha256. Raises ApiError: AuthorizationHeaderMalformed, InvalidArgument,
     InvalidRequest, AccessDenied (no date), NotImplemented.
     """
     text = headers["authorization"]
@@ -90,10 +94,11 @@ def read_header(headers: dict[str, str], *, region: str) -> Claim:
     end = text.find(",", start)
     signature = text[start:] if end < 0 else text[start:end]
     # Behind its mark the signature is left out, so that the rest is the same in every request.
-    signer = _read_signer(text[:start] if end < 0 else text[:start] + text[end:], region)
+    signer = _read_signer(text[:start] if end < 0 else text[:start] + text[end:], region, service)
     if not signature:
         raise _incomplete_header()
-    payload_hash = headers.get("x-amz-content-sha256")
+    if payload_hash is None:
+        payload_hash = headers.get("x-amz-content-sha256")
     if payload_hash is None:
         raise ApiError(
             "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"
@@ -104,7 +109,7 @@ def read_header(headers: dict[str, str], *, region: str) -> Claim:
 
 
 @lru_cache(SIGNERS_KEPT)
-def _read_signer(authorization: str, region: str) -> Signer:
+def _read_signer(authorization: str, region: str, service: str) -> Signer:
     """Takes an Authorization header without the value of its signature apart."""
     algorithm, _, rest = authorization.partition(" ")
     if algorithm == ASYMMETRIC_ALGORITHM:
@@ -123,7 +128,11 @@ def _read_signer(authorization: str, region: str) -> Signer:
     if len(parts) != 3 or "Signature" not in parts or not (credential and signed_headers):
         raise _incomplete_header()
     return _make_signer(
-        credential, signed_headers=signed_headers, region=region, code=MALFORMED_HEADER
+        credential,
+        signed_headers=signed_headers,
+        region=region,
+        service=service,
+        code=MALFORMED_HEADER,
     )
 
 
@@ -192,6 +201,7 @@ def read_query(parameters: dict[str, str], headers: dict[str, str], *, region: s
         parameters["X-Amz-Credential"],
         signed_headers=parameters["X-Amz-SignedHeaders"],
         region=region,
+        service="s3",
         code=MALFORMED_QUERY,
     )
     timestamp = parameters["X-Amz-Date"]
@@ -199,7 +209,9 @@ def read_query(parameters: dict[str, str], headers: dict[str, str], *, region: s
     return Claim(signer, timestamp, parameters["X-Amz-Signature"], payload_hash)
 
 
-def _make_signer(credential: str, *, signed_headers: str, region: str, code: str) -> Signer:
+def _make_signer(
+    credential: str, *, signed_headers: str, region: str, service: str, code: str
+) -> Signer:
     """Checks the scope inside `credential`; `code` is the error of the place it came from."""
     access_key_id, _, scope = credential.partition("/")
     parts = scope.split("/")
@@ -209,14 +221,14 @@ def _make_signer(credential: str, *, signed_headers: str, region: str, code: str
             "the Credential is mal-formed; expecting "
             '"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
         )
-    date, named_region, service, terminator = parts
+    date, named_region, named_service, terminator = parts
     if terminator != "aws4_request":
         raise _credential_error(
             code, f'incorrect terminator "{terminator}". This endpoint uses "aws4_request".'
         )
-    if service != "s3":
+    if named_service != service:
         raise _credential_error(
-            code, f'incorrect service "{service}". This endpoint belongs to "s3".'
+            code, f'incorrect service "{named_service}". This endpoint belongs to "{service}".'
         )
     if named_region != region:
         raise _credential_error(
@@ -227,6 +239,7 @@ def _make_signer(credential: str, *, signed_headers: str, region: str, code: str
         access_key_id=access_key_id,
         date=date,
         region=named_region,
+        service=service,
         scope=scope,
         signed_headers=signed_headers,
         header_names=names,

@@ -9,6 +9,7 @@ from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
+from rs3gwd.iam.identities.permissions import PermissionCache
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
 
@@ -21,7 +22,8 @@ class Services(Struct, frozen=True):
     `durability_default` is the class of a bucket made without naming one. `host_id` is what the
     front says in x-amz-id-2, and error documents in HostId. `memory` is the pool from which
     documents and signed chunks of unusual size take. `new_buckets` is what a bucket gets that is
-    made without saying; `access` keeps what buckets say about who may use them.
+    made without saying; `access` keeps what buckets say about who may use them, `permissions` what
+    users may do by their own policies.
     """
 
     store: ObjectStore
@@ -36,6 +38,7 @@ class Services(Struct, frozen=True):
     host_id: str = ""
     new_buckets: NewBuckets = NewBuckets.AWS_2023
     access: AccessCache = field(default_factory=AccessCache)
+    permissions: PermissionCache = field(default_factory=PermissionCache)
     memory: MemoryPool = field(default_factory=lambda: MemoryPool(_MEMORY_BYTES_MAX))
 
 

@@ -9,9 +9,8 @@ exists is not kept secret, since names are shared by all accounts: a missing one
 everybody.
 
 Every error that rs3gwd raises on purpose becomes S3's XML here; any other exception passes through
-to the gateway, which logs it and answers `internal_error_response`. The browser form carries no
-signature outside its body, so what it asks for is refused before the question of who asks; a CORS
-preflight carries none at all and gets an answer of its own.
+to the gateway, which logs it and answers `internal_error_response`. A browser form is signed in its
+body and a CORS preflight not at all: both go ways of their own.
 """
 
 from collections.abc import Awaitable
@@ -32,9 +31,11 @@ from rs3gwd.base.ports import Lookups
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.bucket_access import BucketAccess
-from rs3gwd.iam.gate import Gate, account_id_of, is_by_list
+from rs3gwd.iam.gate import Gate, is_by_list
+from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.principal import Decision
+from rs3gwd.iam.query_api.service import QueryPorts, QueryService, service_of
 from rs3gwd.iam.request_side import RequestSide
 from rs3gwd.iam.sigv4 import SigningKeyCache
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
@@ -42,6 +43,8 @@ from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.errors import error_response
 from rs3gwd.s3.operations import Level, Operation
 from rs3gwd.s3.permission import bucket_arn, find_object, object_arn
+from rs3gwd.s3.post_object import OPERATION as _FORM_UPLOAD
+from rs3gwd.s3.post_object import post_object
 from rs3gwd.s3.route import Route, Router
 
 EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
@@ -49,12 +52,14 @@ EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
 _BUCKET_MAKER = "CreateBucket"
 """The one operation on a bucket that does not need the bucket."""
 
-_FORM_UPLOAD = "PostObject"
 _PREFLIGHT = "Preflight"
 
 
 class S3Service:
-    """Answers S3 requests over the ports in `services`; one per event loop."""
+    """Answers S3 requests over the ports in `services`, and those of the query API of IAM.
+
+    One per event loop.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -64,6 +69,17 @@ class S3Service:
             region=services.region,
             presigned_v2_methods=services.presigned_v2_methods,
             virtual_host_domains=services.virtual_host_domains,
+        )
+        self._query_api = QueryService(
+            QueryPorts(
+                store=services.store,
+                directory=services.directory,
+                clock=services.clock,
+                random=services.random,
+                region=services.region,
+                permissions=services.permissions,
+            ),
+            self._signing_keys,
         )
 
     async def handle(self, request: Request) -> Response:
@@ -78,6 +94,8 @@ class S3Service:
         """The same as far as it goes without waiting: the response, or what waits for it."""
         if request.method == "OPTIONS":
             return self._answer_preflight(request)
+        if request.method == "POST" and (service := service_of(request)) is not None:
+            return self._query_api.handle(request, service)
         answer = self._answer(request)
         if "origin" in request.headers:
             return self._with_cross_origin_headers(request, answer)
@@ -121,7 +139,7 @@ class S3Service:
         try:
             route = self._router.route(request)
             if route.operation.name == _FORM_UPLOAD:
-                _not_implemented(route.operation)
+                return self._answer_form(request, route)
             authenticated = self._authenticate(request)
             principal = authenticated.principal.access_key_id
             if authenticated.query_headers:
@@ -139,6 +157,20 @@ class S3Service:
             _note(response, call)
         except Rs3gwError as error:
             response = self._refusal(error, request, route, call)
+        response.principal = principal
+        return response
+
+    async def _answer_form(self, request: Request, route: Route) -> Response:
+        """An upload by a form, whose signature is in its body."""
+        principal = ""
+        try:
+            response, sender = await post_object(
+                request, route.bucket, services=self._services, signing_keys=self._signing_keys
+            )
+            response.operation = _FORM_UPLOAD
+            principal = sender.access_key_id
+        except Rs3gwError as error:
+            response = self._refusal(error, request, route)
         response.principal = principal
         return response
 
@@ -181,7 +213,8 @@ class S3Service:
         side = RequestSide(
             request, route.query, services.clock.now_ms(), services.region, operation.creates
         )
-        gate = Gate(authenticated.principal, side)
+        principal = authenticated.principal
+        gate = Gate(principal, side, services.permissions.of(principal, services.directory))
         decision = _decide(gate, route, access, lookups)
         if access is not None:
             _check_expected_owner(request, access)

@@ -18,7 +18,8 @@ from rs3gwd.iam.bucket_access import (
     PublicAccessBlock,
     compile_bucket_policy,
 )
-from rs3gwd.iam.gate import Gate, ObjectFacts, account_id_of, is_by_list
+from rs3gwd.iam.gate import Gate, ObjectFacts, is_by_list
+from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.policy.public import is_public_policy
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.request_side import RequestSide

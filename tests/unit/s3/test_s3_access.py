@@ -10,7 +10,7 @@ from s3_world import ALICE, BOB, Answer, S3World
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccountRecord
 from rs3gwd.iam.acl import ALL_USERS
-from rs3gwd.iam.gate import account_id_of
+from rs3gwd.iam.identities.arns import account_id_of
 
 pytestmark = pytest.mark.proves(
     "GetBucketAcl",

@@ -13,9 +13,13 @@ from rs3gwd.base.errors import (
     ApiError,
     DataCorrupt,
     DiskFull,
+    IdentityAlreadyExists,
+    IdentityChanged,
+    IdentityInUse,
     InvalidPart,
     MethodNotAllowed,
     NoSuchBucket,
+    NoSuchIdentity,
     NoSuchKey,
     NoSuchVersion,
     Overloaded,
@@ -23,6 +27,7 @@ from rs3gwd.base.errors import (
     Rs3gwError,
 )
 from rs3gwd.base.http import RequestBodyError, RequestBodyTimeout
+from rs3gwd.iam.query_api.errors import STATUSES
 from rs3gwd.s3.errors import (
     ERROR_CODES,
     error_code,
@@ -34,13 +39,19 @@ from rs3gwd.s3.errors import (
 HTTP_STATUSES = {301, 304, 307, 400, 403, 404, 405, 409, 411, 412, 416, 500, 501, 503, 507}
 
 
-def _codes_raised() -> dict[str, str]:
+QUERY_API = {"identities", "query_api"}
+"""Packages whose errors are answers of the query API, which has a table of its own."""
+
+
+def _codes_raised(*, by_query_api: bool = False) -> dict[str, str]:
     """Each code given to ApiError or set as a class's code in rs3gwd, with the file it is in."""
     found: dict[str, str] = {}
     root = Path(rs3gwd.__file__).parent
     # What goes wrong before there is a server, or on the admin socket, is no S3 answer.
     packages = ("base", "engine", "node", "iam", "s3")
     for path in sorted(path for name in packages for path in (root / name).rglob("*.py")):
+        if (path.parent.name in QUERY_API) is not by_query_api:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:
                 name = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -60,6 +71,15 @@ def test_every_code_that_is_raised_is_in_the_table() -> None:
     assert len(raised) > 30
     missing = {code: file for code, file in raised.items() if code not in ERROR_CODES}
     assert missing == {}
+
+
+def test_every_code_of_the_query_api_is_in_its_table() -> None:
+    """Its own codes, and those of the store that only it meets."""
+    raised = _codes_raised(by_query_api=True)
+    assert len(raised) >= 8
+    assert {code for code in raised if code not in STATUSES} == set()
+    stored = (NoSuchIdentity, IdentityAlreadyExists, IdentityInUse, IdentityChanged, Overloaded)
+    assert all(each.code in STATUSES for each in stored)
 
 
 def test_every_error_class_has_a_row() -> None:

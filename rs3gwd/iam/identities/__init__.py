@@ -1,0 +1,1 @@
+"""Users, groups, roles and managed policies: their names, and what they may do. Pure."""

@@ -1,0 +1,171 @@
+"""What the identity behind a request may do by its own policies: compiled once, kept while true.
+
+    user -> inline policies and attached ones, those of the user's groups, the boundary
+
+What is kept names the records it was made of, and is used while the directory still gives those
+same records; a change of any of them, through any node or worker, is seen by the next request. An
+attached policy that cannot be found gives nothing, and a boundary that cannot be found permits
+nothing.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from rs3gwd.base.identities import (
+    IdentityKind,
+    IdentityRecord,
+    PolicyRecord,
+    policy_name_of,
+)
+from rs3gwd.base.ports import Directory
+from rs3gwd.iam.identities.arns import account_id_of, identity_arn
+from rs3gwd.iam.identities.shared_policies import SHARED_POLICIES
+from rs3gwd.iam.policy.context import ANONYMOUS, Caller, CallerKind, root_caller
+from rs3gwd.iam.policy.document import ROLE_INLINE_CHARACTERS_MAX, PolicyKind
+from rs3gwd.iam.policy.reading import read_policy
+from rs3gwd.iam.policy.statements import CompiledPolicy
+from rs3gwd.iam.principal import Principal
+
+KEPT_MAX = 1024
+"""Users whose permissions are kept, some tens of KiB each at most; beyond it all are dropped."""
+
+_NOTHING = (
+    b'{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'
+)
+"""The boundary in the place of one that is missing: it permits no action."""
+
+Source = IdentityRecord | PolicyRecord | None
+
+
+class Permissions(Struct, frozen=True):
+    """Who asks, as policies see it, and the policies of that identity."""
+
+    caller: Caller
+    identity: tuple[CompiledPolicy, ...] = ()
+    boundary: CompiledPolicy | None = None
+
+
+class _Kept(Struct, frozen=True):
+    """Permissions, and every record that they were made of, in the order of looking up."""
+
+    permissions: Permissions
+    sources: tuple[Source, ...]
+
+
+class PermissionCache:
+    """The permissions of those who asked lately. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._roots: dict[str, Permissions] = {}
+
+    def of(self, principal: Principal, directory: Directory) -> Permissions:
+        """What the directory says now. Raises ApiError when a stored policy cannot be read."""
+        account, user = principal.account, principal.user
+        if account is None:
+            return _ANONYMOUS
+        if user is None:
+            return self._root(principal, account.canonical_id)
+        place = (account.canonical_id, user.name)
+        kept = self._kept.get(place)
+        if kept is not None and _is_current(kept, user, directory):
+            return kept.permissions
+        kept = _make(user, directory)
+        if len(self._kept) >= KEPT_MAX:
+            self._kept.clear()
+        self._kept[place] = kept
+        return kept.permissions
+
+    def _root(self, principal: Principal, canonical_id: str) -> Permissions:
+        found = self._roots.get(canonical_id)
+        if found is None:
+            if len(self._roots) >= KEPT_MAX:
+                self._roots.clear()
+            found = bare_permissions(principal)
+            self._roots[canonical_id] = found
+        return found
+
+
+_ANONYMOUS = Permissions(ANONYMOUS)
+
+
+def bare_permissions(principal: Principal) -> Permissions:
+    """Who asks, without any policies of their own."""
+    if principal.account is None:
+        return _ANONYMOUS
+    if principal.user is not None:
+        return Permissions(caller_of(principal.user))
+    canonical_id = principal.account.canonical_id
+    return Permissions(root_caller(account_id_of(canonical_id), canonical_id))
+
+
+def _is_current(kept: _Kept, user: IdentityRecord, directory: Directory) -> bool:
+    if kept.sources[0] is not user and kept.sources[0] != user:
+        return False
+    now = _sources(user, directory)
+    return all(one is other or one == other for one, other in zip(kept.sources, now, strict=False))
+
+
+def _sources(user: IdentityRecord, directory: Directory) -> Iterator[Source]:
+    """The user, the user's groups, and all managed policies of those, in a fixed order."""
+    yield user
+    holders = [user]
+    for name in user.groups:
+        group = directory.identity(user.canonical_id, IdentityKind.GROUP, name)
+        yield group
+        if group is not None:
+            holders.append(group)
+    for arn in (*(arn for holder in holders for arn in holder.attached), user.boundary):
+        yield _managed(arn, user.canonical_id, directory)
+
+
+def _managed(arn: str, canonical_id: str, directory: Directory) -> PolicyRecord | None:
+    name = policy_name_of(arn) if arn else None
+    return None if name is None else directory.policy(canonical_id, name)
+
+
+def _make(user: IdentityRecord, directory: Directory) -> _Kept:
+    sources = tuple(_sources(user, directory))
+    holders = [each for each in sources[: len(user.groups) + 1] if each is not None]
+    compiled: list[CompiledPolicy] = []
+    for holder in holders:
+        assert isinstance(holder, IdentityRecord)
+        for inline in holder.inline:
+            name = f"{inline.name} of {holder.kind} {holder.name}"
+            compiled.append(_compile(name, inline.document))
+        for arn in holder.attached:
+            document = managed_document(arn, user.canonical_id, directory)
+            if document is not None:
+                compiled.append(_compile(arn, document))
+    boundary = None
+    if user.boundary:
+        document = managed_document(user.boundary, user.canonical_id, directory)
+        boundary = _compile(user.boundary, _NOTHING if document is None else document)
+    return _Kept(Permissions(caller_of(user), tuple(compiled), boundary), sources)
+
+
+def managed_document(arn: str, canonical_id: str, directory: Directory) -> bytes | None:
+    """The document in force of a managed policy, the account's own or a shared one."""
+    policy = _managed(arn, canonical_id, directory)
+    return SHARED_POLICIES.get(arn) if policy is None else policy.document
+
+
+def caller_of(user: IdentityRecord) -> Caller:
+    """A user as policies see it."""
+    return Caller(
+        kind=CallerKind.USER,
+        account_id=account_id_of(user.canonical_id),
+        canonical_id=user.canonical_id,
+        arn=identity_arn(user.canonical_id, user.kind, user.path, user.name),
+        unique_id=user.unique_id,
+        user_id=user.unique_id,
+        name=user.name,
+        tags=tuple(user.tags),
+    )
+
+
+def _compile(name: str, document: bytes) -> CompiledPolicy:
+    # What is stored was checked against its quota when it came; this is the largest of them.
+    read = read_policy(document, PolicyKind.IDENTITY, characters_max=ROLE_INLINE_CHARACTERS_MAX)
+    return CompiledPolicy(name, read)

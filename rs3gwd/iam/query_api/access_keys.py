@@ -1,0 +1,104 @@
+"""Access keys of users and of the account, and who a caller is.
+
+A secret is shown in the answer that makes it and never again. An account's own keys are managed by
+its root alone: no user can make a key that is more than the user.
+
+Source: the actions of the same names in the IAM API Reference; GetCallerIdentity in the AWS STS API
+Reference.
+"""
+
+from typing import Any
+
+from rs3gwd.base.commands import DeleteAccessKey, PutAccessKey, SetAccessKeyStatus
+from rs3gwd.base.errors import ApiError
+from rs3gwd.base.identities import IdentityKind
+from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
+from rs3gwd.iam.accounts import make_access_key
+from rs3gwd.iam.identities.arns import account_id_of
+from rs3gwd.iam.identities.names import ACCESS_KEYS_MAX, invalid
+from rs3gwd.iam.identities.permissions import bare_permissions
+from rs3gwd.iam.query_api.call import QueryCall, Result, show_time
+
+
+def owner_of_keys(call: QueryCall) -> str:
+    """The user whose keys a request is about, empty for those of the account.
+
+    Without UserName they are the caller's own. Raises ApiError NoSuchEntity.
+    """
+    name = call.form.optional("UserName")
+    if name:
+        return call.find(IdentityKind.USER, name).name
+    return "" if call.principal.user is None else call.principal.user.name
+
+
+async def create_access_key(call: QueryCall) -> Result:
+    """CreateAccessKey."""
+    user_name = owner_of_keys(call)
+    if user_name and len(_keys(call, user_name)) >= ACCESS_KEYS_MAX:
+        raise ApiError(
+            "LimitExceeded", f"Cannot exceed quota for AccessKeysPerUser: {ACCESS_KEYS_MAX}"
+        )
+    key = make_access_key(
+        canonical_id=call.canonical_id,
+        user_name=user_name,
+        now_ms=call.clock.now_ms(),
+        random=call.random,
+    )
+    await call.store.submit(PutAccessKey(key))
+    shown = {"UserName": user_name, **_show(key), "SecretAccessKey": key.secret}
+    return {"AccessKey": shown}
+
+
+async def list_access_keys(call: QueryCall) -> Result:
+    """ListAccessKeys."""
+    user_name = owner_of_keys(call)
+    keys = _keys(call, user_name)
+    return call.page("AccessKeyMetadata", keys, lambda key: {"UserName": user_name, **_show(key)})
+
+
+async def update_access_key(call: QueryCall) -> Result:
+    """UpdateAccessKey: Active or Inactive."""
+    try:
+        status = AccessKeyStatus(call.form.text("Status"))
+    except ValueError as error:
+        raise invalid("Status must be Active or Inactive.") from error
+    await call.store.submit(SetAccessKeyStatus(_find(call).access_key_id, status))
+    return None
+
+
+async def delete_access_key(call: QueryCall) -> Result:
+    """DeleteAccessKey."""
+    await call.store.submit(DeleteAccessKey(_find(call).access_key_id))
+    return None
+
+
+async def get_caller_identity(call: QueryCall) -> Result:
+    """GetCallerIdentity; needs no permission."""
+    caller = bare_permissions(call.principal).caller
+    return {
+        "Arn": caller.arn,
+        "UserId": caller.user_id,
+        "Account": account_id_of(call.canonical_id),
+    }
+
+
+def _keys(call: QueryCall, user_name: str) -> list[AccessKeyRecord]:
+    keys = call.directory.access_keys(call.canonical_id)
+    return [key for key in keys if key.user_name == user_name]
+
+
+def _find(call: QueryCall) -> AccessKeyRecord:
+    """The key of a request, which must be of the user that the request was permitted for."""
+    wanted = call.form.text("AccessKeyId")
+    for key in _keys(call, owner_of_keys(call)):
+        if key.access_key_id == wanted:
+            return key
+    raise ApiError("NoSuchEntity", f"The Access Key with id {wanted} cannot be found.")
+
+
+def _show(key: AccessKeyRecord) -> dict[str, Any]:
+    return {
+        "AccessKeyId": key.access_key_id,
+        "Status": str(key.status),
+        "CreateDate": show_time(key.created_ms),
+    }

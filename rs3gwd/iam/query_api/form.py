@@ -1,0 +1,92 @@
+"""The parameters of a query API request: a form, with lists as `Name.member.1`.
+
+    Action=TagUser&UserName=bob&Tags.member.1.Key=team&Tags.member.1.Value=x
+
+A parameter that is there twice is refused: two readers could take different ones.
+
+Source: "Making query requests" in the IAM User Guide; AWS query protocol in botocore's models.
+"""
+
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from rs3gwd.base.errors import ApiError
+from rs3gwd.iam.identities.names import invalid
+
+FORM_BYTES_MAX = 256 << 10
+"""Bytes of a request's body: the longest document, 10,240 characters, is three times that encoded,
+four with the rest."""
+
+FIELDS_MAX = 512
+PAGE_MAX = 1000
+PAGE_DEFAULT = 100
+
+
+class Form(Struct, frozen=True):
+    """Parameters by name, each once."""
+
+    fields: dict[str, str]
+
+    def text(self, name: str) -> str:
+        """A parameter that must be there and not be empty. Raises ApiError ValidationError."""
+        value = self.fields.get(name, "")
+        if not value:
+            raise invalid(
+                f"1 validation error detected: Value at '{name[:1].lower()}{name[1:]}' failed to "
+                "satisfy constraint: Member must not be null"
+            )
+        return value
+
+    def optional(self, name: str, default: str = "") -> str:
+        """A parameter that may be missing."""
+        return self.fields.get(name, default)
+
+    def flag(self, name: str) -> bool:
+        """A parameter that is true or false, and false where it is missing."""
+        value = self.fields.get(name, "false").lower()
+        if value not in ("true", "false"):
+            raise invalid(f"{name} must be true or false.")
+        return value == "true"
+
+    def number(self, name: str, default: int, *, low: int, high: int) -> int:
+        """A number within bounds."""
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        if not value.isascii() or not value.isdecimal() or not low <= int(value[:10]) <= high:
+            raise invalid(f"{name} must be a number from {low} to {high}.")
+        return int(value)
+
+    def members(self, name: str) -> list[str]:
+        """The texts of a list, in order."""
+        found: list[str] = []
+        while (value := self.fields.get(f"{name}.member.{len(found) + 1}")) is not None:
+            found.append(value)
+        return found
+
+    def tags(self) -> list[tuple[str, str]]:
+        """The tags of `Tags`, in order."""
+        found: list[tuple[str, str]] = []
+        while (key := self.fields.get(f"Tags.member.{len(found) + 1}.Key")) is not None:
+            value = self.fields.get(f"Tags.member.{len(found) + 1}.Value", "")
+            found.append((key, value))
+        return found
+
+
+def read_form(body: bytes) -> Form:
+    """The parameters in a body. Raises ApiError ValidationError."""
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            max_num_fields=FIELDS_MAX,
+            encoding="utf-8",
+            errors="strict",
+        )
+    except ValueError as error:
+        raise ApiError("ValidationError", "The body is not a form in UTF-8.") from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise invalid("A parameter is given more than once.")
+    return Form(fields)

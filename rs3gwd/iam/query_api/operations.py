@@ -1,0 +1,110 @@
+"""The table of actions of the query API: one row per action, and the only place that lists them.
+
+A row says which service the action belongs to, whom or what it is done to (which makes the resource
+that a policy must name), and the handler. Every row but GetCallerIdentity needs the permission
+`iam:` and its name. An action without a row is InvalidAction.
+
+Source: "Actions, resources, and condition keys for AWS Identity and Access Management" in the
+Service Authorization Reference; botocore's models of iam and sts.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from msgspec import Struct
+
+from rs3gwd.base.identities import IdentityKind
+from rs3gwd.iam.query_api import access_keys, attachments, identities, policies
+from rs3gwd.iam.query_api.identities import Handler
+from rs3gwd.iam.query_api.xml import Service
+
+
+class Target(StrEnum):
+    """What an action is done to. ANY has no resource: policies name it `*`.
+
+    KEYS are those of a user, who need not be named.
+    """
+
+    USER = "user"
+    GROUP = "group"
+    ROLE = "role"
+    POLICY = "policy"
+    KEYS = "keys"
+    ANY = "*"
+
+
+class Row(Struct, frozen=True):
+    """One action. `is_free` ones need no permission but a valid signature."""
+
+    name: str
+    target: Target
+    handler: Handler
+    service: Service = Service.IAM
+    is_free: bool = False
+
+    @property
+    def action(self) -> str:
+        """The action as policies name it."""
+        return f"{self.service.scope}:{self.name}"
+
+
+_TAGGED = (IdentityKind.USER, IdentityKind.ROLE)
+
+
+def _rows_of(kind: IdentityKind) -> Iterator[Row]:
+    """The rows that all kinds have, and those of the kinds that sign requests."""
+    title, target = str(kind).title(), Target(kind)
+    yield Row(f"Create{title}", target, identities.create(kind))
+    yield Row(f"Get{title}", target, identities.get(kind))
+    yield Row(f"List{title}s", Target.ANY, identities.list_all(kind))
+    yield Row(f"Delete{title}", target, identities.delete(kind))
+    yield Row(f"Put{title}Policy", target, attachments.put_inline(kind))
+    yield Row(f"Get{title}Policy", target, attachments.get_inline(kind))
+    yield Row(f"List{title}Policies", target, attachments.list_inline(kind))
+    yield Row(f"Delete{title}Policy", target, attachments.delete_inline(kind))
+    yield Row(f"Attach{title}Policy", target, attachments.attach(kind))
+    yield Row(f"Detach{title}Policy", target, attachments.detach(kind))
+    yield Row(f"ListAttached{title}Policies", target, attachments.list_attached(kind))
+    if kind is not IdentityKind.ROLE:
+        yield Row(f"Update{title}", target, identities.update(kind))
+    if kind in _TAGGED:
+        yield Row(f"Tag{title}", target, identities.tag(kind))
+        yield Row(f"Untag{title}", target, identities.untag(kind))
+        yield Row(f"List{title}Tags", target, identities.list_tags(kind))
+        yield Row(f"Put{title}PermissionsBoundary", target, attachments.put_boundary(kind))
+        yield Row(f"Delete{title}PermissionsBoundary", target, attachments.delete_boundary(kind))
+
+
+QUERY_OPERATIONS: tuple[Row, ...] = (
+    *(row for kind in IdentityKind for row in _rows_of(kind)),
+    Row("UpdateRole", Target.ROLE, identities.update_role),
+    Row("UpdateAssumeRolePolicy", Target.ROLE, identities.update_trust),
+    Row("AddUserToGroup", Target.GROUP, identities.add_to_group),
+    Row("RemoveUserFromGroup", Target.GROUP, identities.remove_from_group),
+    Row("ListGroupsForUser", Target.USER, identities.list_groups_of_user),
+    Row("CreatePolicy", Target.POLICY, policies.create_policy),
+    Row("GetPolicy", Target.POLICY, policies.get_policy),
+    Row("ListPolicies", Target.ANY, policies.list_policies),
+    Row("DeletePolicy", Target.POLICY, policies.delete_policy),
+    Row("CreatePolicyVersion", Target.POLICY, policies.create_policy_version),
+    Row("GetPolicyVersion", Target.POLICY, policies.get_policy_version),
+    Row("ListPolicyVersions", Target.POLICY, policies.list_policy_versions),
+    Row("DeletePolicyVersion", Target.POLICY, policies.delete_policy_version),
+    Row("SetDefaultPolicyVersion", Target.POLICY, policies.set_default_policy_version),
+    Row("TagPolicy", Target.POLICY, policies.tag_policy),
+    Row("UntagPolicy", Target.POLICY, policies.untag_policy),
+    Row("ListPolicyTags", Target.POLICY, policies.list_policy_tags),
+    Row("ListEntitiesForPolicy", Target.POLICY, policies.list_entities_for_policy),
+    Row("CreateAccessKey", Target.KEYS, access_keys.create_access_key),
+    Row("ListAccessKeys", Target.KEYS, access_keys.list_access_keys),
+    Row("UpdateAccessKey", Target.KEYS, access_keys.update_access_key),
+    Row("DeleteAccessKey", Target.KEYS, access_keys.delete_access_key),
+    Row(
+        "GetCallerIdentity",
+        Target.ANY,
+        access_keys.get_caller_identity,
+        service=Service.STS,
+        is_free=True,
+    ),
+)
+"""All actions that are answered."""

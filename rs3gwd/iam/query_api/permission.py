@@ -1,0 +1,122 @@
+"""May this caller do this action of the query API? The same evaluator as everywhere.
+
+Everything is within one account, the caller's own: there is no way to name another. Its root may do
+everything; a user needs a policy that names the action and what it is done to. The condition keys
+that keep a delegated administrator within bounds are answered: the boundary that a new or changed
+identity has (`iam:PermissionsBoundary`), the policy that is attached (`iam:PolicyARN`), and tags.
+
+Source: "Actions, resources, and condition keys for AWS Identity and Access Management" in the
+Service Authorization Reference; "Delegating responsibility to others using permissions boundaries".
+"""
+
+from rs3gwd.base.errors import ApiError
+from rs3gwd.base.http import Request
+from rs3gwd.base.identities import IdentityKind, IdentityRecord
+from rs3gwd.base.ports import Directory
+from rs3gwd.iam.identities.arns import account_id_of, identity_arn, policy_arn
+from rs3gwd.iam.identities.permissions import Permissions
+from rs3gwd.iam.policy.context import Access
+from rs3gwd.iam.policy.evaluate import Policies, evaluate
+from rs3gwd.iam.policy.request_keys import (
+    RequestFacts,
+    RequestKeys,
+    SignatureFacts,
+    resource_tag_keys,
+)
+from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.query_api.form import Form
+from rs3gwd.iam.query_api.operations import Row, Target
+
+
+def require(
+    row: Row,
+    form: Form,
+    *,
+    request: Request,
+    principal: Principal,
+    own: Permissions,
+    directory: Directory,
+    now_ms: int,
+    region: str,
+) -> None:
+    """Raises ApiError AccessDenied unless the caller may do the action."""
+    if row.is_free:
+        return
+    canonical_id = own.caller.canonical_id
+    found = _target(row, form, principal, canonical_id, directory)
+    resource = _resource(row, form, found, canonical_id)
+    facts = RequestFacts(
+        caller=own.caller,
+        headers=request.headers,
+        query={},
+        peer=request.peer,
+        is_secure=request.secure,
+        now_ms=now_ms,
+        region=region,
+        resource_account_id=account_id_of(canonical_id),
+        signature=SignatureFacts("AWS4-HMAC-SHA256", "REST-HEADER"),
+        bucket_tags=None if found is None else lambda: found.tags,
+    )
+    access = Access(
+        caller=own.caller,
+        action=row.action,
+        resource=resource,
+        resource_account_id=account_id_of(canonical_id),
+        lookup=RequestKeys(facts, _more(row, form, found)),
+    )
+    if not evaluate(access, Policies(identity=own.identity, boundary=own.boundary)).is_allowed:
+        raise ApiError(
+            "AccessDenied",
+            f"User: {own.caller.arn} is not authorized to perform: {row.action} on resource: "
+            f"{resource}",
+        )
+
+
+def _target(
+    row: Row, form: Form, principal: Principal, canonical_id: str, directory: Directory
+) -> IdentityRecord | None:
+    """The identity that the action is done to, where there is one."""
+    if row.target in (Target.POLICY, Target.ANY):
+        return None
+    kind = IdentityKind.USER if row.target is Target.KEYS else IdentityKind(row.target)
+    name = form.optional(f"{str(kind).title()}Name")
+    if not name:
+        return principal.user if kind is IdentityKind.USER else None
+    return directory.identity(canonical_id, kind, name)
+
+
+def _resource(row: Row, form: Form, found: IdentityRecord | None, canonical_id: str) -> str:
+    """The ARN that a policy must name. What is to be made has the path that is asked for."""
+    if row.target is Target.ANY:
+        return "*"
+    if row.target is Target.POLICY:
+        given = form.optional("PolicyArn")
+        if given:
+            return given
+        return policy_arn(canonical_id, form.optional("Path", "/"), form.optional("PolicyName"))
+    if found is not None and not row.name.startswith("Create"):
+        return identity_arn(canonical_id, found.kind, found.path, found.name)
+    kind = IdentityKind.USER if row.target is Target.KEYS else IdentityKind(row.target)
+    name = form.optional(f"{str(kind).title()}Name")
+    if row.target is Target.KEYS and found is not None:
+        return identity_arn(canonical_id, kind, found.path, found.name)
+    return identity_arn(canonical_id, kind, form.optional("Path", "/"), name)
+
+
+def _more(row: Row, form: Form, found: IdentityRecord | None) -> dict[str, tuple[str, ...]]:
+    """The condition keys that only IAM has, and those of tags in the request."""
+    keys = resource_tag_keys(form.tags())
+    tag_keys = form.members("TagKeys")
+    if tag_keys:
+        keys["aws:tagkeys"] = tuple(tag_keys)
+    boundary = form.optional("PermissionsBoundary")
+    if not boundary and found is not None and not row.name.startswith("Create"):
+        boundary = found.boundary
+    if boundary:
+        keys["iam:permissionsboundary"] = (boundary,)
+    arn = form.optional("PolicyArn")
+    if arn:
+        keys["iam:policyarn"] = (arn,)
+    for key, value in () if found is None else found.tags:
+        keys[f"iam:resourcetag/{key.lower()}"] = (value,)
+    return keys

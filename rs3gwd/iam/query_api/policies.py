@@ -1,0 +1,275 @@
+"""Managed policies and their versions.
+
+Source: the actions of the same names in the IAM API Reference.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from rs3gwd.base.commands import DeleteManagedPolicy, PutManagedPolicy
+from rs3gwd.base.errors import ApiError
+from rs3gwd.base.identities import IdentityKind, PolicyRecord, PolicyVersion
+from rs3gwd.iam.identities.names import (
+    POLICIES_MAX,
+    POLICY_NAME_CHARACTERS_MAX,
+    POLICY_VERSIONS_MAX,
+    check_name,
+    check_path,
+    check_tags,
+    invalid,
+    make_unique_id,
+)
+from rs3gwd.iam.identities.shared_policies import SHARED_POLICIES
+from rs3gwd.iam.policy.document import MANAGED_CHARACTERS_MAX
+from rs3gwd.iam.query_api.call import (
+    QueryCall,
+    Result,
+    arn_of_policy,
+    show_tags,
+    show_time,
+    with_tags,
+    without_tags,
+)
+
+DESCRIPTION_CHARACTERS_MAX = 1000
+
+
+async def create_policy(call: QueryCall) -> Result:
+    """CreatePolicy."""
+    name = check_name("PolicyName", call.form.text("PolicyName"), POLICY_NAME_CHARACTERS_MAX)
+    description = call.form.optional("Description")
+    if len(description) > DESCRIPTION_CHARACTERS_MAX:
+        raise invalid(f"Description may have {DESCRIPTION_CHARACTERS_MAX} characters.")
+    document = call.document("PolicyDocument", MANAGED_CHARACTERS_MAX)
+    if len(call.directory.policies(call.canonical_id)) >= POLICIES_MAX:
+        raise ApiError(
+            "LimitExceeded", f"Cannot exceed quota for PoliciesPerAccount: {POLICIES_MAX}"
+        )
+    now_ms = call.clock.now_ms()
+    record = PolicyRecord(
+        canonical_id=call.canonical_id,
+        name=name,
+        path=check_path(call.form.optional("Path", "/")),
+        unique_id=make_unique_id(None, call.random),
+        created_ms=now_ms,
+        changed_ms=now_ms,
+        versions=[PolicyVersion(1, document, now_ms)],
+        default_number=1,
+        last_number=1,
+        description=description,
+        tags=check_tags(call.form.tags()),
+    )
+    made = await call.store.submit(PutManagedPolicy(record, 0))
+    assert isinstance(made, PolicyRecord)
+    return {"Policy": _show(call, made)}
+
+
+async def get_policy(call: QueryCall) -> Result:
+    """GetPolicy."""
+    arn = call.form.text("PolicyArn")
+    if arn in SHARED_POLICIES:
+        return {"Policy": _show_shared(call, arn)}
+    return {"Policy": _show(call, call.find_policy(arn))}
+
+
+async def list_policies(call: QueryCall) -> Result:
+    """ListPolicies: the account's own, those that every account has, or both."""
+    scope = call.form.optional("Scope", "All")
+    if scope not in ("All", "AWS", "Local"):
+        raise invalid("Scope must be All, AWS or Local.")
+    prefix = call.form.optional("PathPrefix", "/")
+    shown: list[dict[str, Any]] = []
+    if scope != "AWS":
+        own = call.directory.policies(call.canonical_id)
+        shown += [_show(call, each, in_list=True) for each in own if each.path.startswith(prefix)]
+    if scope != "Local" and prefix == "/":
+        shown += [_show_shared(call, arn) for arn in SHARED_POLICIES]
+    if call.form.flag("OnlyAttached"):
+        shown = [each for each in shown if each["AttachmentCount"]]
+    return call.page("Policies", shown, lambda each: each)
+
+
+async def delete_policy(call: QueryCall) -> Result:
+    """DeletePolicy."""
+    record = call.find_policy(call.form.text("PolicyArn"))
+    await call.store.submit(DeleteManagedPolicy(call.canonical_id, record.name))
+    return None
+
+
+async def create_policy_version(call: QueryCall) -> Result:
+    """CreatePolicyVersion."""
+    document = call.document("PolicyDocument", MANAGED_CHARACTERS_MAX)
+    as_default = call.form.flag("SetAsDefault")
+    now_ms = call.clock.now_ms()
+
+    def change(record: PolicyRecord) -> PolicyRecord:
+        if len(record.versions) >= POLICY_VERSIONS_MAX:
+            raise ApiError(
+                "LimitExceeded",
+                f"A managed policy can have up to {POLICY_VERSIONS_MAX} versions. Before you "
+                "create a new version, you must delete an existing version.",
+            )
+        number = record.last_number + 1
+        return replace(
+            record,
+            versions=[*record.versions, PolicyVersion(number, document, now_ms)],
+            last_number=number,
+            default_number=number if as_default else record.default_number,
+            changed_ms=now_ms if as_default else record.changed_ms,
+        )
+
+    changed = await call.change_policy(call.form.text("PolicyArn"), change)
+    return {"PolicyVersion": _show_version(changed, changed.versions[-1])}
+
+
+async def get_policy_version(call: QueryCall) -> Result:
+    """GetPolicyVersion."""
+    arn = call.form.text("PolicyArn")
+    number = _number_of(call.form.text("VersionId"))
+    if arn in SHARED_POLICIES and number == 1:
+        shown: dict[str, Any] = {
+            "Document": quote(SHARED_POLICIES[arn].decode(), safe=""),
+            "VersionId": "v1",
+            "IsDefaultVersion": True,
+        }
+        return {"PolicyVersion": shown}
+    record = call.find_policy(arn)
+    found = _version_of(record, number)
+    shown = {**_show_version(record, found), "Document": quote(found.document.decode(), safe="")}
+    return {"PolicyVersion": shown}
+
+
+async def list_policy_versions(call: QueryCall) -> Result:
+    """ListPolicyVersions, newest first."""
+    record = call.find_policy(call.form.text("PolicyArn"))
+    newest_first = record.versions[::-1]
+    return call.page("Versions", newest_first, lambda each: _show_version(record, each))
+
+
+async def delete_policy_version(call: QueryCall) -> Result:
+    """DeletePolicyVersion; not of the one that is in force."""
+    number = _number_of(call.form.text("VersionId"))
+
+    def change(record: PolicyRecord) -> PolicyRecord:
+        found = _version_of(record, number)
+        if number == record.default_number:
+            raise ApiError("DeleteConflict", "Cannot delete the default version of a policy.")
+        return replace(record, versions=[each for each in record.versions if each is not found])
+
+    await call.change_policy(call.form.text("PolicyArn"), change)
+    return None
+
+
+async def set_default_policy_version(call: QueryCall) -> Result:
+    """SetDefaultPolicyVersion."""
+    number = _number_of(call.form.text("VersionId"))
+    now_ms = call.clock.now_ms()
+
+    def change(record: PolicyRecord) -> PolicyRecord:
+        _version_of(record, number)
+        return replace(record, default_number=number, changed_ms=now_ms)
+
+    await call.change_policy(call.form.text("PolicyArn"), change)
+    return None
+
+
+async def tag_policy(call: QueryCall) -> Result:
+    """TagPolicy."""
+    new = check_tags(call.form.tags())
+    await call.change_policy(
+        call.form.text("PolicyArn"),
+        lambda one: replace(one, tags=check_tags(with_tags(one.tags, new))),
+    )
+    return None
+
+
+async def untag_policy(call: QueryCall) -> Result:
+    """UntagPolicy."""
+    keys = call.form.members("TagKeys")
+    await call.change_policy(
+        call.form.text("PolicyArn"), lambda one: replace(one, tags=without_tags(one.tags, keys))
+    )
+    return None
+
+
+async def list_policy_tags(call: QueryCall) -> Result:
+    """ListPolicyTags."""
+    record = call.find_policy(call.form.text("PolicyArn"))
+    return call.page("Tags", show_tags(record.tags), lambda each: each)
+
+
+async def list_entities_for_policy(call: QueryCall) -> Result:
+    """ListEntitiesForPolicy: who has it attached; all at once, in one page."""
+    arn = call.form.text("PolicyArn")
+    if arn not in SHARED_POLICIES:
+        call.find_policy(arn)
+    result: dict[str, Any] = {}
+    for kind in IdentityKind:
+        title = str(kind).title()
+        result[f"Policy{title}s"] = [
+            {f"{title}Name": each.name, f"{title}Id": each.unique_id}
+            for each in call.directory.identities(call.canonical_id, kind)
+            if arn in each.attached
+        ]
+    return {**result, "IsTruncated": False}
+
+
+def _show(call: QueryCall, record: PolicyRecord, *, in_list: bool = False) -> dict[str, Any]:
+    arn = arn_of_policy(record)
+    return {
+        "PolicyName": record.name,
+        "PolicyId": record.unique_id,
+        "Arn": arn,
+        "Path": record.path,
+        "DefaultVersionId": f"v{record.default_number}",
+        **_uses(call, arn),
+        "IsAttachable": True,
+        "Description": None if in_list else record.description or None,
+        "CreateDate": show_time(record.created_ms),
+        "UpdateDate": show_time(record.changed_ms),
+        "Tags": show_tags(record.tags) if record.tags and not in_list else None,
+    }
+
+
+def _show_shared(call: QueryCall, arn: str) -> dict[str, Any]:
+    return {
+        "PolicyName": arn.rpartition("/")[2],
+        "Arn": arn,
+        "Path": "/",
+        "DefaultVersionId": "v1",
+        **_uses(call, arn),
+        "IsAttachable": True,
+    }
+
+
+def _uses(call: QueryCall, arn: str) -> dict[str, int]:
+    attached = bounds = 0
+    for kind in IdentityKind:
+        for each in call.directory.identities(call.canonical_id, kind):
+            attached += arn in each.attached
+            bounds += arn == each.boundary
+    return {"AttachmentCount": attached, "PermissionsBoundaryUsageCount": bounds}
+
+
+def _show_version(record: PolicyRecord, version: PolicyVersion) -> dict[str, Any]:
+    return {
+        "VersionId": f"v{version.number}",
+        "IsDefaultVersion": version.number == record.default_number,
+        "CreateDate": show_time(version.created_ms),
+    }
+
+
+def _number_of(version_id: str) -> int:
+    digits = version_id.removeprefix("v")
+    if not version_id.startswith("v") or not digits.isascii() or not digits[:9].isdecimal():
+        raise invalid("VersionId must be v and a number.")
+    return int(digits[:9])
+
+
+def _version_of(record: PolicyRecord, number: int) -> PolicyVersion:
+    for version in record.versions:
+        if version.number == number:
+            return version
+    raise ApiError("NoSuchEntity", f"Policy {record.name} version v{number} does not exist.")
