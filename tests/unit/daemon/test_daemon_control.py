@@ -117,7 +117,13 @@ async def test_words_go_both_ways_in_their_order(
         Scraped(4, os.urandom(4 << 20)),
         Drain(30.0, 5.0),
     ]
-    to_core: list[FromWorker] = [Ready(), Beat(None), Beat(REPORT), Figures(3, REPORT), Stopped(2, REPORT)]
+    to_core: list[FromWorker] = [
+        Ready(),
+        Beat(None),
+        Beat(REPORT),
+        Figures(3, REPORT),
+        Stopped(2, REPORT),
+    ]
     core = Control[FromCore, FromWorker](pair[0], FromWorker)
     worker = Control[FromWorker, FromCore](pair[1], FromCore)
     async with trio.open_nursery() as nursery:
