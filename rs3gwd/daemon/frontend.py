@@ -8,7 +8,6 @@ build the same front, over whatever engine the process has:
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from msgspec import Struct
 
@@ -16,10 +15,11 @@ from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.config import Config
 from rs3gwd.daemon.settings import gateway_limits, presigned_v2_methods
 from rs3gwd.engine.face import EngineFace
-from rs3gwd.gateway.asgi_app import Readiness, make_pages
 from rs3gwd.gateway.front import Observer
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.gateway.listener import ListenAddress
+from rs3gwd.gateway.pages import Pages as GatewayPages
+from rs3gwd.gateway.pages import Readiness
 from rs3gwd.node.local import LocalDirectory, LocalStore
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
@@ -72,15 +72,13 @@ def make_gateway(
             memory=engine.memory,
         )
     )
-    # Quart's ASGI types are narrower than ASGI's.
-    application: Any = make_pages(
-        render_metrics=pages.render_metrics,
-        metrics_token=pages.token,
-        readiness=lambda: _readiness(engine),
-    )
     return Gateway(
         handler=service.begin,
-        pages=application,
+        pages=GatewayPages(
+            render_metrics=pages.render_metrics,
+            metrics_token=pages.token,
+            readiness=lambda: _readiness(engine),
+        ),
         addresses=addresses,
         observer=observer,
         clock=ports.clock,

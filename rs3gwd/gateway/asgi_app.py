@@ -1,8 +1,9 @@
 """The daemon's own pages, on quart-trio, and the ASGI application that hypercorn runs.
 
-`make_pages` gives `/metrics`, `/health/live` and `/health/ready`; other parts of the daemon add
-their blueprints under the configured prefixes. `PortApp` decides for each request that hypercorn
-parsed whether it is for these pages or for S3, by the same rule as the HTTP/1.1 front.
+`make_app` gives `/metrics`, `/health/live` and `/health/ready` to those who do not ask in plain
+HTTP/1.1; other parts of the daemon add their blueprints under the configured prefixes. `PortApp`
+decides for each request that hypercorn parsed whether it is for these pages or for S3, by the same
+rule as the HTTP/1.1 front.
 
 A connection that speaks HTTP/1.1 is handed to hypercorn for one request: PortApp adds
 `Connection: close` to the response. So every HTTP/1.1 head on this port is first read by our own
@@ -10,11 +11,9 @@ strict parser, and h11, which is lenient about framing, never finds a second req
 first (request smuggling). A WebSocket has no second request, and HTTP/2 has no such ambiguity.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct
-from quart import Response, abort, jsonify, request
+from quart import Response, jsonify, request
 from quart_trio import QuartTrio
 
 from rs3gwd.gateway.asgi_s3 import (
@@ -25,51 +24,24 @@ from rs3gwd.gateway.asgi_s3 import (
     AsgiSend,
     HandedConnection,
 )
-from rs3gwd.gateway.reserved_paths import ReservedPaths
-
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The Prometheus text format."""
+from rs3gwd.gateway.pages import METHODS, Pages
+from rs3gwd.gateway.reserved_paths import RESERVED_EXACT, ReservedPaths
 
 AsgiApp = Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]
 
 
-class Readiness(Struct, frozen=True):
-    """Whether this node should get requests; `checks` names each part and what it says."""
-
-    ready: bool
-    checks: dict[str, str] = {}
-
-
-def make_pages(
-    *,
-    render_metrics: Callable[[], Awaitable[bytes]],
-    metrics_token: str | None,
-    readiness: Callable[[], Readiness],
-) -> QuartTrio:
-    """The quart-trio application of the reserved paths; `readiness` must not block.
-
-    `/metrics` asks for `Authorization: Bearer <metrics_token>` (RFC 6750), since it tells what a
-    node holds and who is busy; with None there is no such page.
-    """
+def make_app(pages: Pages) -> QuartTrio:
+    """The quart-trio application of the reserved paths; see `Pages` for what they say."""
     app = QuartTrio("rs3gwd")
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        if metrics_token is None:
-            abort(404)
-        if not _bears(request.headers.get("Authorization", ""), metrics_token):
-            return Response("", 401, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
-        return Response(await render_metrics(), content_type=METRICS_TYPE)
+    async def answer() -> Response:
+        authorization = request.headers.get("Authorization", "")
+        page = await pages.answer(request.method, request.path, authorization)
+        assert isinstance(page.body, bytes), "pages are small"
+        return Response(page.body, page.status, headers=dict(page.headers))
 
-    @app.get("/health/live")
-    async def live() -> Response:
-        return jsonify(status="live")
-
-    @app.get("/health/ready")
-    async def ready() -> tuple[Response, int]:
-        state = readiness()
-        body = jsonify(status="ready" if state.ready else "not ready", checks=state.checks)
-        return body, 200 if state.ready else 503
+    for path in sorted(RESERVED_EXACT):
+        app.add_url_rule(path, path, answer, methods=METHODS, provide_automatic_options=False)
 
     @app.errorhandler(404)
     async def not_found(_error: Exception) -> tuple[Response, int]:
@@ -137,12 +109,6 @@ class PortApp:
             scope["query_string"].decode("latin-1"),
             authorization.decode("latin-1"),
         )
-
-
-def _bears(authorization: str, token: str) -> bool:
-    scheme, _, given = authorization.partition(" ")
-    matches = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token.encode())
-    return scheme.lower() == "bearer" and matches
 
 
 def _closing(send: AsgiSend) -> AsgiSend:

@@ -33,6 +33,7 @@ from rs3gwd.gateway.http1_parser import (
 )
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.request_body import NoBody, RequestBody
+from rs3gwd.gateway.reserved_paths import RESERVED_EXACT
 from rs3gwd.gateway.transport import SocketTransport, Transport
 
 PIPELINED_IN_A_ROW_MAX = 16
@@ -40,6 +41,12 @@ PIPELINED_IN_A_ROW_MAX = 16
 
 _NO_BODY = NoBody()
 _ELSEWHERE = frozenset(["websocket", UPGRADE_HTTP2_PREFACE])
+
+
+class PageWanted(Struct, frozen=True):
+    """A request for one of the daemon's own pages."""
+
+    head: RequestHead
 
 
 class Handover(Struct, frozen=True):
@@ -57,6 +64,10 @@ class _Pause(Enum):
 
     MORE = "bytes came that are no whole head yet"
     ENDED = "the client has closed"
+
+
+_Step = Exchange | Handover | PageWanted
+"""What a connection's task has to carry on with."""
 
 
 class Connection:
@@ -92,13 +103,16 @@ class Connection:
         give on with the bytes of the Handover."""
         try:
             while True:
-                step: Exchange | Handover | _Pause = self._begin() or _Pause.MORE
+                step: _Step | _Pause = self._begin() or _Pause.MORE
                 while step is _Pause.MORE:
                     step = await self._receive_step()
                 if isinstance(step, _Pause):
                     return None
                 if isinstance(step, Handover):
                     return step
+                if isinstance(step, PageWanted):
+                    await self._send_page(step.head)
+                    return None
                 if not await self._carry_on(step):
                     return None
                 if self._parser.buffered_bytes:
@@ -110,20 +124,25 @@ class Connection:
             self._send_own()
         return None
 
-    def _begin(self) -> Exchange | Handover | None:
+    def _begin(self) -> _Step | None:
         """Begins the next request whose head is there whole. Raises HttpRefusal."""
         front, parser = self._front, self._parser
         head = parser.next_head()
         if head is None:
             return None
         if self._goes_elsewhere(head):
+            if head.raw_path in RESERVED_EXACT and not head.upgrade and not head.expects_continue:
+                return PageWanted(head)
             return Handover(received=origin_form(head) + parser.take_rest())
         body = (
             RequestBody(parser, self.link, front, awaits_continue=head.expects_continue)
             if head.content_length != 0
             else _NO_BODY
         )
-        request = Request(
+        return Exchange(front, head, self._make_request(head, body), body)
+
+    def _make_request(self, head: RequestHead, body: NoBody | RequestBody) -> Request:
+        return Request(
             head.method,
             head.raw_path,
             head.raw_query,
@@ -134,9 +153,8 @@ class Connection:
             body,
             self._peer,
             self.link.transport.secure,
-            front.next_request_id(),
+            self._front.next_request_id(),
         )
-        return Exchange(front, head, request, body)
 
     def _goes_elsewhere(self, head: RequestHead) -> bool:
         if head.upgrade in _ELSEWHERE:
@@ -151,7 +169,7 @@ class Connection:
             self._in_a_row = 0
             await trio.lowlevel.checkpoint()
 
-    async def _receive_step(self) -> Exchange | Handover | _Pause:
+    async def _receive_step(self) -> _Step | _Pause:
         """Waits for more of a head: what comes of it. Raises HttpRefusal."""
         front = self._front
         held_bytes = self._parser.buffered_bytes
@@ -180,7 +198,7 @@ class Connection:
                 await self.refuse(HttpRefusal(400, "RequestTimeout", ""))
             return _Pause.ENDED
 
-    def _take(self, data: bytes) -> Exchange | Handover | _Pause | None:
+    def _take(self, data: bytes) -> _Step | _Pause | None:
         """Makes something of bytes that arrived; None where they were answered. Raises HttpRefusal.
 
         Called by the poller, or where there is none by the task.
@@ -252,6 +270,29 @@ class Connection:
         self._now = now = exchange.finish()
         self._answered = True
         self.link.deadline = now + self._front.limits.idle_seconds
+
+    async def _send_page(self, head: RequestHead) -> None:
+        """Answers a request for a page; it is the last of its connection, as all pages are."""
+        front = self._front
+        request = self._make_request(head, _NO_BODY)
+        authorization = head.headers.get("authorization", "")
+        page = await front.complete(
+            request, front.pages.answer(head.method, head.raw_path, authorization)
+        )
+        assert isinstance(page.body, bytes), "pages are small"
+        encoded = front.heads.encode(
+            page.status,
+            page.headers,
+            content_length=len(page.body),
+            request_id=request.request_id,
+            now_ms=front.clock.now_ms(),
+            connection="close",
+        )
+        try:
+            await self.link.send(encoded, b"" if head.method == "HEAD" else page.body)
+        except (PeerGone, Interrupted):
+            return
+        await self._linger()
 
     async def _carry_on(self, exchange: Exchange) -> bool:
         """Answers a request that was begun; False when the connection must close."""

@@ -15,6 +15,7 @@ from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.base.http import Request, RequestBodyError, Response
 from rs3gwd.base.ports import Clock, Random
 from rs3gwd.gateway.limits import Limits
+from rs3gwd.gateway.pages import Pages
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 from rs3gwd.gateway.response_head import ResponseHeads
 
@@ -85,10 +86,12 @@ class Front:
         clock: Clock,
         random: Random,
         host_id: str,
+        pages: Pages,
     ) -> None:
         self.handler = handler
         self.limits = limits
         self.reserved_paths = reserved_paths
+        self.pages = pages
         self.observer = observer
         self.clock = clock
         self.heads = ResponseHeads(host_id=host_id)

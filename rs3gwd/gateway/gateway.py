@@ -14,20 +14,20 @@ the sweep; after `drain` no task, socket or listener of this gateway is left.
 import gc
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
 from rs3gwd.base.ports import Clock, Random
-from rs3gwd.gateway.asgi_app import AsgiApp, PortApp
-from rs3gwd.gateway.asgi_s3 import S3App
-from rs3gwd.gateway.connection import Connection
+from rs3gwd.gateway.connection import Connection, Handover
 from rs3gwd.gateway.errors import HttpRefusal
 from rs3gwd.gateway.front import Front, Handler, Observer, Statistics
-from rs3gwd.gateway.handover import Hypercorn
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.link import Link
 from rs3gwd.gateway.listener import ListenAddress, Listener, open_listeners
+from rs3gwd.gateway.pages import Pages
 from rs3gwd.gateway.poller import Poller
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 from rs3gwd.gateway.transport import SocketTransport, StreamTransport, Transport
@@ -37,21 +37,27 @@ ABANDONED_BYTES_MAX = 32 << 20
 while it cancels its children, their traces and the frames hold one another, and Python counts such
 cycles by objects: a hundred of them could keep 300 MiB for hours."""
 
+if TYPE_CHECKING:
+    from rs3gwd.gateway.asgi_app import AsgiApp
+    from rs3gwd.gateway.handover import Hypercorn
+
 
 class Gateway:
     """The front of one process.
 
     `handler` is the S3 surface; it is called for one request of a connection at a time, from the
     task that reads that connection, and may be called again before it returned for others.
-    `pages` is the ASGI application of the reserved paths. `tls_context` must be given when an
-    address is `secure`; its ALPN is set to http/1.1 alone. `host_id` goes out as `x-amz-id-2`.
+    `pages` are the daemon's own, and `application` makes the ASGI application for what asks for
+    them over other protocols, that of `rs3gwd.gateway.asgi_app` where it is None. `tls_context`
+    must be given when an address is `secure`; its ALPN is set to http/1.1 alone. `host_id` goes out
+    as `x-amz-id-2`.
     """
 
     def __init__(
         self,
         *,
         handler: Handler,
-        pages: AsgiApp,
+        pages: Pages,
         addresses: Sequence[ListenAddress],
         observer: Observer,
         clock: Clock,
@@ -60,6 +66,7 @@ class Gateway:
         limits: Limits | None = None,
         reserved_paths: ReservedPaths | None = None,
         tls_context: ssl.SSLContext | None = None,
+        application: "Callable[[], AsgiApp] | None" = None,
     ) -> None:
         if tls_context is None and any(address.secure for address in addresses):
             raise ValueError("a secure address needs a TLS context")
@@ -74,16 +81,11 @@ class Gateway:
             clock=clock,
             random=random,
             host_id=host_id,
+            pages=pages,
         )
-        self._hypercorn = Hypercorn(
-            PortApp(
-                pages=pages,
-                s3=S3App(self._front),
-                reserved_paths=self._front.reserved_paths,
-                patience_seconds=self._limits.patience_seconds,
-            ),
-            self._limits,
-        )
+        self._application = application
+        self._hypercorn: Hypercorn | None = None
+        self._making_hypercorn = trio.Lock()
         self._wanted = tuple(addresses)
         self._tls_context = tls_context
         self._listeners: list[Listener] = []
@@ -118,7 +120,6 @@ class Gateway:
                 self._listeners += await open_listeners(address)
             self._poller = Poller()
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._hypercorn.run_lifespan)
                 nursery.start_soon(self._sweep)
                 nursery.start_soon(self._poller.run)
                 self._nursery = nursery
@@ -149,7 +150,8 @@ class Gateway:
         for listener in self._listeners:
             listener.stop(self._taker(listener))
         self._front.closing = True
-        await self._hypercorn.terminate()
+        if self._hypercorn is not None:
+            await self._hypercorn.terminate()
         ends_at = trio.current_time() + grace_seconds
         if idle_seconds:
             await self._wait_empty(min(grace_seconds, idle_seconds))
@@ -158,7 +160,8 @@ class Gateway:
             link.interrupt_idle()
         await self._wait_empty(ends_at - trio.current_time())
         cut = self._front.connections
-        await self._hypercorn.finish()
+        if self._hypercorn is not None:
+            await self._hypercorn.finish()
         nursery.cancel_scope.cancel()
         await self._ended.wait()
         return cut
@@ -229,10 +232,7 @@ class Gateway:
         try:
             handover = await connection.serve()
             if handover is not None:
-                front.connections_handed_over_total += 1
-                await self._hypercorn.serve(
-                    transport.detach(), handover.received, secure=transport.secure
-                )
+                await self._hand_over(transport, handover)
         # The outermost layer: a defect must cost one connection, not the node; it is reported.
         except Exception as error:  # noqa: BLE001
             front.failures_total += 1
@@ -241,6 +241,30 @@ class Gateway:
             self._links.discard(connection.link)
             await transport.close()
             self._leave()
+
+    async def _hand_over(self, transport: Transport, handover: Handover) -> None:
+        self._front.connections_handed_over_total += 1
+        hypercorn = await self._get_hypercorn()
+        if self._front.closing:
+            return
+        await hypercorn.serve(transport.detach(), handover.received, secure=transport.secure)
+
+    async def _get_hypercorn(self) -> "Hypercorn":
+        """Hypercorn, loaded and started for the first connection that needs it.
+
+        The loading takes 0.3 s, so that a thread does it; what it loads stays, 11 MB.
+        """
+        async with self._making_hypercorn:
+            if self._hypercorn is None:
+                if "rs3gwd.gateway.handover" in sys.modules:
+                    make = _load_hypercorn()
+                else:
+                    make = await trio.to_thread.run_sync(_load_hypercorn)
+                hypercorn = make(self._front, self._application)
+                assert self._nursery is not None, "connections live while the gateway serves"
+                await self._nursery.start(hypercorn.run_lifespan)
+                self._hypercorn = hypercorn
+        return self._hypercorn
 
     async def _turn_away(self, transport: Transport, peer: str) -> None:
         """Tells a client beyond the bound to come back later; without a word when there are
@@ -275,3 +299,9 @@ class Gateway:
             if self._front.abandoned_bytes > ABANDONED_BYTES_MAX:
                 self._front.abandoned_bytes = 0
                 gc.collect()
+
+
+def _load_hypercorn() -> "Callable[[Front, Callable[[], AsgiApp] | None], Hypercorn]":
+    from rs3gwd.gateway.handover import make_hypercorn
+
+    return make_hypercorn

@@ -8,6 +8,7 @@ sockets, no signals, no configuration file, no access log of its own.
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 import trio
@@ -18,8 +19,9 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
-from rs3gwd.gateway.asgi_app import AsgiApp
-from rs3gwd.gateway.asgi_s3 import CONNECTION_KEY, HandedConnection
+from rs3gwd.gateway.asgi_app import AsgiApp, PortApp, make_app
+from rs3gwd.gateway.asgi_s3 import CONNECTION_KEY, HandedConnection, S3App
+from rs3gwd.gateway.front import Front
 from rs3gwd.gateway.limits import Limits
 
 HTTP2_STREAMS_MAX = 100
@@ -189,6 +191,18 @@ class Hypercorn:
         """Lets the application run its shutdown, when no connection is left."""
         with trio.move_on_after(self._config.shutdown_timeout):
             await self._lifespan.wait_for_shutdown()
+
+
+def make_hypercorn(front: Front, application: Callable[[], AsgiApp] | None) -> Hypercorn:
+    """Hypercorn behind `front`; `application` makes that of the pages, else `make_app` does."""
+    pages = application() if application is not None else cast("AsgiApp", make_app(front.pages))
+    app = PortApp(
+        pages=pages,
+        s3=S3App(front),
+        reserved_paths=front.reserved_paths,
+        patience_seconds=front.limits.patience_seconds,
+    )
+    return Hypercorn(app, front.limits)
 
 
 def _make_config(limits: Limits) -> Config:

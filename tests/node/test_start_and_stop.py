@@ -30,8 +30,7 @@ def test_the_first_start_makes_a_root_key_shows_it_once_and_keeps_it_private(
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     credentials = json.loads(kept.read_text())
     key, secret = credentials["access_key_id"], credentials["secret_access_key"]
-    shown = node.log.read_text()
-    assert f"export AWS_SECRET_ACCESS_KEY={secret}" in shown
+    shown = _log_once_it_says(node, f"export AWS_SECRET_ACCESS_KEY={secret}")
     assert f"aws --endpoint-url {node.url}" in shown
     assert s3_of(node, key, secret).list_buckets()["Owner"]["ID"] == credentials["canonical_id"]
     node.stop()
@@ -137,3 +136,12 @@ def ask(node: NodeProcess, path: str, headers: str = "") -> tuple[int, bytes]:
         while more := connection.recv(65536):
             received += more
     return int(received.split()[1]), received
+
+
+def _log_once_it_says(node: NodeProcess, text: str) -> str:
+    """The log with `text`, which is written a moment after the node answers that it is ready."""
+    deadline = time.monotonic() + 10
+    while text not in (log := node.log.read_text()):
+        assert time.monotonic() < deadline, log
+        time.sleep(0.01)
+    return log

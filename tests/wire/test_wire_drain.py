@@ -6,8 +6,9 @@ import trio
 import trio.testing
 from wire_harness import get, put, read_all, read_answer, read_answers, render_metrics, running
 
-from rs3gwd.gateway.asgi_app import Readiness, make_pages
+from rs3gwd.gateway.asgi_app import make_app
 from rs3gwd.gateway.listener import ListenAddress
+from rs3gwd.gateway.pages import Pages, Readiness
 
 LOCAL = (ListenAddress("127.0.0.1", 0),)
 
@@ -151,8 +152,12 @@ async def test_page_under_way_is_finished_by_the_drain(autojump_clock):
     """A request that hypercorn serves gets its response before the drain ends."""
     release = trio.Event()
 
-    pages = make_pages(
-        render_metrics=render_metrics, metrics_token=None, readiness=lambda: Readiness(ready=True)
+    pages = make_app(
+        Pages(
+            render_metrics=render_metrics,
+            metrics_token=None,
+            readiness=lambda: Readiness(ready=True),
+        )
     )
 
     @pages.get("/api/slow")
@@ -160,7 +165,7 @@ async def test_page_under_way_is_finished_by_the_drain(autojump_clock):
         await release.wait()
         return "done"
 
-    async with running(pages=pages) as gateway:
+    async with running(application=lambda: pages) as gateway:
         client = gateway.connect()
         await client.send_all(get("/api/slow"))
         await trio.testing.wait_all_tasks_blocked()

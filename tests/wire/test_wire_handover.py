@@ -30,9 +30,10 @@ from wire_harness import (
 
 from rs3gwd.base.errors import DataCorrupt
 from rs3gwd.base.http import Response, StreamedBody
-from rs3gwd.gateway.asgi_app import Readiness, make_pages
+from rs3gwd.gateway.asgi_app import make_app
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.listener import ListenAddress
+from rs3gwd.gateway.pages import Pages, Readiness
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 
 LOCAL = (ListenAddress("127.0.0.1", 0),)
@@ -57,22 +58,25 @@ async def ask(gateway, *pieces):
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "text"),
+    ("path", "status", "text", "handed_over"),
     [
-        ("/metrics", 200, "rs3gw_up 1\n"),
-        ("/health/live", 200, '{"status":"live"}\n'),
-        ("/health/ready", 503, '{"checks":{"disk":"full"},"status":"not ready"}\n'),
-        ("/api/unknown", 404, '{"error":"not found"}\n'),
+        ("/metrics", 200, "rs3gw_up 1\n", 0),
+        ("/health/live", 200, '{"status":"live"}\n', 0),
+        ("/health/ready", 503, '{"checks":{"disk":"full"},"status":"not ready"}\n', 0),
+        ("/api/unknown", 404, '{"error":"not found"}\n', 1),
     ],
 )
-async def test_reserved_path_is_answered_by_the_pages_and_closes(path, status, text):
-    """A reserved path is served by quart-trio, for one request, whatever follows it."""
+async def test_reserved_path_is_answered_by_the_pages_and_closes(path, status, text, handed_over):
+    """A reserved path gets its page, for one request, whatever follows it.
+
+    Only what lies below a prefix needs quart-trio.
+    """
     async with running(addresses=LOCAL) as gateway:
         (answer,) = read_answers(await ask(gateway, get(path, BEARER) + get("/bucket/key")))
         assert (answer.status, answer.body.decode()) == (status, text)
         assert answer.headers["connection"] == "close"
         assert gateway.surface.saw == []
-        assert gateway.gateway.statistics().connections_handed_over_total == 1
+        assert gateway.gateway.statistics().connections_handed_over_total == handed_over
 
 
 @pytest.mark.parametrize("field", ["A: b", "Authorization: Bearer other", "Authorization: x"])
@@ -145,8 +149,12 @@ async def test_handed_over_connection_serves_no_second_http1_request():
 
 def pages_with_echo():
     """The pages, with a WebSocket that sends back what it gets."""
-    pages = make_pages(
-        render_metrics=render_metrics, metrics_token=None, readiness=lambda: Readiness(ready=True)
+    pages = make_app(
+        Pages(
+            render_metrics=render_metrics,
+            metrics_token=None,
+            readiness=lambda: Readiness(ready=True),
+        )
     )
 
     @pages.websocket("/api/echo")
@@ -174,7 +182,7 @@ async def test_websocket_upgrade_is_handed_over():
     payload = bytes(b ^ mask[i % 4] for i, b in enumerate(b"hello"))
     frame = b"\x81\x85" + mask + payload
     async with (
-        running(addresses=LOCAL, pages=pages_with_echo()) as gateway,
+        running(addresses=LOCAL, application=pages_with_echo) as gateway,
         client_of(gateway) as client,
     ):
         await client.send_all(head)

@@ -9,13 +9,17 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.base.http import Request, RequestBodyError, Response, StreamedBody
-from rs3gwd.gateway.asgi_app import Readiness, make_pages
 from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.gateway.handover import Hypercorn
 from rs3gwd.gateway.limits import Limits
+from rs3gwd.gateway.pages import Pages, Readiness
 from rs3gwd.gateway.reserved_paths import ReservedPaths
 
 HOST_ID = "host-id-of-the-tests"
 METRICS_TOKEN = "token-of-the-tests"
+LOADED = Hypercorn
+"""Loaded beforehand: the gateway has a thread do it, over which a mock clock would jump."""
+
 NOW_MS = 1_795_372_400_000
 
 
@@ -250,7 +254,7 @@ def make_gateway(
     """A gateway with the tests' ports; `options` replace its arguments."""
     arguments: dict[str, object] = {
         "handler": surface,
-        "pages": make_pages(
+        "pages": Pages(
             render_metrics=render_metrics,
             metrics_token=METRICS_TOKEN,
             readiness=lambda: Readiness(ready=False, checks={"disk": "full"}),
