@@ -34,7 +34,6 @@ from rs3gwd.s3.access_settings import (
     put_bucket_request_payment,
     put_public_access_block,
 )
-from rs3gwd.s3.acl_document import GRANT_HEADERS
 from rs3gwd.s3.acls import get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl
 from rs3gwd.s3.attributes import get_object_attributes
 from rs3gwd.s3.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
@@ -61,6 +60,7 @@ from rs3gwd.s3.call import Call
 from rs3gwd.s3.complete_upload import complete_multipart_upload
 from rs3gwd.s3.copy import copy_object
 from rs3gwd.s3.delete import delete_object, delete_objects
+from rs3gwd.s3.header_actions import OBJECT_HEADER_ACTIONS
 from rs3gwd.s3.list_parts import list_parts
 from rs3gwd.s3.list_uploads import list_multipart_uploads
 from rs3gwd.s3.list_versions import list_object_versions
@@ -177,14 +177,6 @@ def _row(
 
 
 _NO_OBJECT_EXTRAS = "no server-side encryption or appends"
-
-_OBJECT_HEADER_ACTIONS = (
-    *((name, "s3:PutObjectAcl") for name in ("x-amz-acl", *GRANT_HEADERS)),
-    ("x-amz-tagging", "s3:PutObjectTagging"),
-    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
-    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
-)
-"""What the headers of a write need beside s3:PutObject (PutObject, Permissions)."""
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -509,7 +501,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutObject",
         put_object,
         partial=_NO_OBJECT_EXTRAS,
-        header_actions=_OBJECT_HEADER_ACTIONS,
+        header_actions=OBJECT_HEADER_ACTIONS,
         creates=True,
     ),
     _row(
@@ -519,7 +511,7 @@ OPERATIONS: tuple[Operation, ...] = (
         copy_object,
         header="x-amz-copy-source",
         partial=_NO_OBJECT_EXTRAS,
-        header_actions=_OBJECT_HEADER_ACTIONS,
+        header_actions=OBJECT_HEADER_ACTIONS,
         creates=True,
     ),
     _row(
@@ -631,7 +623,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutObject",
         create_multipart_upload,
         partial=_NO_OBJECT_EXTRAS,
-        header_actions=_OBJECT_HEADER_ACTIONS,
+        header_actions=OBJECT_HEADER_ACTIONS,
         creates=False,
     ),
     _row("UploadPart", "PUT /Bucket/Key?uploadId&partNumber", "s3:PutObject", upload_part),
@@ -656,6 +648,6 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _row("ListParts", "GET /Bucket/Key?uploadId", "s3:ListMultipartUploadParts", list_parts),
     # The browser form, whose signature is a field of the form.
-    _row("PostObject", "POST /Bucket", "s3:PutObject", in_model=False),
+    _row("PostObject", "POST /Bucket", "s3:PutObject", put_object, in_model=False, creates=True),
 )
 """All operations of S3, those without a handler included."""
