@@ -108,9 +108,17 @@ class Progress:
     def copy(self) -> "Progress":
         """An independent copy."""
         twin = Progress.__new__(Progress)
-        for name in Progress.__slots__:
-            setattr(twin, name, getattr(self, name))
+        twin.match = self.match
+        twin.next_index = self.next_index
+        twin.sent_commit = self.sent_commit
+        twin.state = self.state
+        twin.pending_snapshot = self.pending_snapshot
+        twin.recent_active = self.recent_active
+        twin.flow_paused = self.flow_paused
         twin.inflights = self.inflights.copy()
+        twin.is_learner = self.is_learner
+        twin.acked_round = self.acked_round
+        twin.acked_sent_ms = self.acked_sent_ms
         return twin
 
     def become_probe(self) -> None:

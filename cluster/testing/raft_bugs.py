@@ -153,6 +153,11 @@ class _VoteOfOneHalf(Raft):
         super()._on_vote_answer(message)
 
 
+class _LeadsBeforeOwnVote(Raft):
+    def _knows_own_vote(self) -> bool:
+        return True
+
+
 class _PreVoteRaisesTerm(Raft):
     def _enter_higher_term(self, message: Message) -> bool:
         if message.type is MessageType.PRE_VOTE and not self._ignores_elections():
@@ -307,6 +312,7 @@ _ALL: Final = (
     Bug("votes_twice", core=_VotesTwice),
     Bug("vote_without_log_check", core=_VoteWithoutLogCheck),
     Bug("vote_of_one_half", core=_VoteOfOneHalf),
+    Bug("leads_before_own_vote", core=_LeadsBeforeOwnVote, seeds_max=3000),
     Bug("pre_vote_raises_term", core=_PreVoteRaisesTerm),
     Bug("old_term_commit_by_count", core=_OldTermCommitByCount),
     Bug("commit_of_one_half", core=_CommitOfOneHalf),

@@ -119,3 +119,5 @@ def _help_along(world: World) -> None:
         for place in world.places.values():
             if place.id not in members.members:
                 place.alive = False
+            elif not place.alive:
+                world.start(place)
