@@ -36,7 +36,10 @@ class OpenSegment:
 
 
 class SegmentAccess:
-    """Descriptors and pins of the segments of one store; `exists` says which it has."""
+    """Descriptors and pins of the segments of one store.
+
+    `exists` says which it has; `on_unread` is called when nobody here reads a retired one any more.
+    """
 
     def __init__(
         self,
@@ -45,8 +48,10 @@ class SegmentAccess:
         *,
         descriptors_max: int,
         exists: Callable[[int], bool],
+        on_unread: Callable[[], None] = lambda: None,
     ) -> None:
         self.remote = RemoteReaders()
+        self._on_unread = on_unread
         self._disk = disk
         self._threads = threads
         self._exists = exists
@@ -73,6 +78,8 @@ class SegmentAccess:
                 self._pins[segment_id] = count
             else:
                 del self._pins[segment_id]
+                if segment_id in self._retired:
+                    self._on_unread()
 
     def retire(self, segment_id: int) -> None:
         """A segment was dropped: nobody may begin to read it."""

@@ -14,13 +14,15 @@ older than that commit; if it is, the change is being committed at this moment a
 rows for itself alone. So what is kept is never older or newer than the snapshot it is used with.
 Nothing here depends on time.
 
-Pages of an old state are pinned from the commit until the next use or `sweep`, which the process
-calls at intervals: an idle one holds nothing up. `drop` does so at once.
+Pages of an old state are pinned from the commit until the next use or `drop`. The core drops its
+view with each commit, a worker a moment after each use: an idle process holds nothing up.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import trio
 
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.shared_state import SharedState
@@ -29,12 +31,13 @@ from rs3gwd.engine.shared_state import SharedState
 class View:
     """A read transaction that is begun when needed and kept. Belongs to the event loop."""
 
-    __slots__ = ("_commit_count", "_environment", "_kept", "_kept_id", "_shared", "_txn")
+    __slots__ = ("_begun", "_commit_count", "_environment", "_kept", "_kept_id", "_shared", "_txn")
 
     def __init__(self, environment: Environment, shared: SharedState) -> None:
         self._environment = environment
         self._shared = shared
         self._txn: Transaction | None = None
+        self._begun = trio.Event()
         self._commit_count = -1
         self._kept: dict[Any, Any] = {}
         self._kept_id = -1
@@ -49,10 +52,11 @@ class View:
             txn = self._begin()
         return txn
 
-    def sweep(self) -> None:
-        """Ends the transaction if there has been a commit since it began."""
-        if self._commit_count != self._shared.commit_count:
-            self.drop()
+    async def wait_begun(self) -> None:
+        """Until there is a transaction that may be dropped."""
+        if self._txn is None:
+            self._begun = trio.Event()
+            await self._begun.wait()
 
     def drop(self) -> None:
         """The next look-up begins anew."""
@@ -65,6 +69,7 @@ class View:
         shared = self._shared
         # Before it begins: a commit that comes in between is then met once too often, never missed.
         self._commit_count = shared.commit_count
+        self._begun.set()
         txn = self._txn = self._environment.read()
         # After it began: every change that the snapshot has was announced by now.
         config_id = shared.config_id

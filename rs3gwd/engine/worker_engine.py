@@ -75,9 +75,9 @@ from rs3gwd.engine.workers import Workers
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SWEEP_INTERVAL_S = 0.1
-"""How long an idle worker may pin the pages of an old state, and a segment that is going. Ten
-wake-ups a second cost 0.1% of a core."""
+VIEW_SECONDS = 0.1
+"""How long after a look-up a worker may pin the pages of an old state. A worker that nobody asks
+anything wakes up for nothing."""
 
 
 class WorkerStatistics(Struct, frozen=True):
@@ -141,6 +141,7 @@ class WorkerParts:
         settings: EngineSettings,
         observer: Observer,
     ) -> None:
+        self.released: set[int] = set()
         self.shared = shared
         self.channel = Channel(channel)
         self.threads = threads
@@ -179,6 +180,7 @@ class WorkerParts:
             self.threads,
             descriptors_max=settings.descriptors_max,
             exists=self._has_segment,
+            on_unread=self.release,
         )
         self.bodies = Bodies(
             self.environment,
@@ -217,6 +219,13 @@ class WorkerParts:
         """Whether the state of the last commit has a row for a segment."""
         return self.view.transaction().get(Table.SEGMENTS, u64(segment_id)) is not None
 
+    def release(self) -> None:
+        """Tells the core which segments that are going nobody reads here."""
+        for segment_id in self.access.removable():
+            if segment_id not in self.released:
+                self.released.add(segment_id)
+                self.channel.send(Released(segment_id))
+
     def close(self) -> None:
         """Closes what is open."""
         self.access.close()
@@ -230,7 +239,6 @@ class WorkerEngine:
     def __init__(self, parts: WorkerParts) -> None:
         self.parts = parts
         self._view = parts.view
-        self._released: set[int] = set()
         self._is_core_gone = False
         self.memory = parts.memory
 
@@ -393,10 +401,10 @@ class WorkerEngine:
                 parts.lanes.on_answer(message)
             case Retire():
                 parts.access.retire(message.segment_id)
-                self._release()
+                parts.release()
             case Forget():
                 parts.access.forget(message.segment_id)
-                self._released.discard(message.segment_id)
+                parts.released.discard(message.segment_id)
             case Welcome():
                 if message.version != PROTOCOL_VERSION:
                     raise FormatError(f"the core speaks version {message.version}")
@@ -404,11 +412,13 @@ class WorkerEngine:
 
     async def _sweep(self) -> None:
         while True:
-            await trio.sleep(SWEEP_INTERVAL_S)
-            self._view.sweep()
-            self._release()
             if self.parts.lanes.busy:
                 await self.parts.threads.run(self._read_space)
+            else:
+                await self._view.wait_begun()
+            await trio.sleep(VIEW_SECONDS)
+            self._view.drop()
+            self.parts.release()  # where a read that hung has ended after its pin
 
     def _read_space(self) -> None:
         """While large bodies stream, what they may allocate ahead follows from how much is free."""
@@ -416,10 +426,3 @@ class WorkerEngine:
             self.parts.space.refresh_when_old()
         except DiskFailed as error:
             self.parts.health.latch(str(error))
-
-    def _release(self) -> None:
-        """Tells the core which segments that are going nobody reads here."""
-        for segment_id in self.parts.access.removable():
-            if segment_id not in self._released:
-                self._released.add(segment_id)
-                self.parts.channel.send(Released(segment_id))

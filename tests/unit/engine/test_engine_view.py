@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import lmdb
 import pytest
+import trio
+import trio.testing
 from engine_world import World
 
 from rs3gwd.base.commands import CreateBucket, PutBucketTagging
@@ -99,16 +100,24 @@ def test_a_commit_that_changes_nothing_hides_no_later_one(scene: Scene) -> None:
     assert scene.value() == b"2"
 
 
-def test_a_sweep_ends_a_view_only_after_a_commit(scene: Scene) -> None:
-    """Then an idle process pins no old pages; without a commit the view goes on."""
-    before = scene.view.transaction()
-    scene.view.sweep()
-    assert scene.view.transaction() is before
-    commit_id = scene.commit(b"1")
-    scene.view.sweep()
-    with pytest.raises(lmdb.Error):
-        before.get(Table.BUCKETS, b"key")
-    assert scene.view.transaction().transaction_id == commit_id
+async def test_whoever_drops_views_sleeps_until_there_is_one(scene: Scene) -> None:
+    """An idle process is not woken; the next look-up wakes it."""
+    woken: list[int] = []
+
+    async def wait() -> None:
+        await scene.view.wait_begun()
+        woken.append(1)
+
+    async with trio.open_nursery() as nursery:
+        for count in range(1, 3):
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(woken) == count - 1
+            scene.view.transaction()
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(woken) == count
+            await scene.view.wait_begun()
+            scene.view.drop()
 
 
 def test_rows_of_configuration_outlive_commits_of_objects(scene: Scene) -> None:

@@ -24,6 +24,7 @@ from rs3gwd.base.records import AccessKeyRecord, AccountRecord, BucketRecord, Du
 from rs3gwd.engine.check import check
 from rs3gwd.engine.segments import segment_path
 from rs3gwd.engine.system import FileDisk
+from rs3gwd.engine.worker_engine import VIEW_SECONDS
 from rs3gwd.testing import worker_jobs as jobs
 from rs3gwd.testing.open_local import TEST_SETTINGS
 from rs3gwd.testing.worker_crew import Crew, Worker, WorkerDied, open_crew
@@ -182,7 +183,7 @@ async def test_an_idle_worker_pins_no_old_pages(tmp_path: Path) -> None:
         await write(20)
         assert await worker.call(jobs.get, b"key") == b"data"
         await write(1)
-        await trio.sleep(0.3)  # three rounds of the worker's sweep
+        await trio.sleep(3 * VIEW_SECONDS)
         before = await write(20)
         assert await write(100) <= before + 4 * 4096
 
