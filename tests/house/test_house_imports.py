@@ -21,6 +21,7 @@ PLANTS = {
     "tools": ("rs3gwd/gateway/planted.py", "import tools.rs3gwctl"),
     "pure-packages": ("rs3gwd/iam/planted.py", "from time import time"),
     "pure-s3": ("rs3gwd/s3/ranges.py", "import trio"),
+    "pure-cluster": ("cluster/raft/planted.py", "import random"),
     "s3-ports": ("rs3gwd/s3/planted.py", "import random"),
 }
 """Contract -> what breaks it: the path of a module, new or not, and one import added to it."""

@@ -142,13 +142,6 @@ async def test_a_response_is_labelled_for_log_and_metrics(world: S3World) -> Non
     assert (unknown.operation, unknown.principal) == ("Unknown", "")
 
 
-async def test_a_form_upload_is_not_implemented_whoever_asks(world: S3World) -> None:
-    """Its signature is in the form, which nobody reads yet."""
-    headers = {"content-type": "multipart/form-data; boundary=x"}
-    answer = await world.call("POST", "/bucket", headers=headers, by=None)
-    assert (answer.status, answer.code) == (501, "NotImplemented")
-
-
 async def test_a_bug_passes_through_to_the_gateway(world: S3World) -> None:
     """What is no error of ours is not dressed up as one."""
 
