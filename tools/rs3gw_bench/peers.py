@@ -10,7 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-SWIFT = shlex.join([sys.executable, str(Path(__file__).with_name("swift_peer.py"))])
+from tools.rs3gw_bench import ceph_peer
+
+_HERE = Path(__file__).parent
+SWIFT = shlex.join([sys.executable, str(_HERE / "swift_peer.py")])
+CEPH = shlex.join([sys.executable, str(_HERE / "ceph_peer.py")])
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ PEERS = {
         "S3RVER",
         "S3RVER",
         "Node.js, files in a folder",
+    ),
+    "ceph": KnownPeer(
+        f"{CEPH} {{port}} {{folder}}",
+        ceph_peer.ACCESS_KEY,
+        ceph_peer.SECRET_KEY,
+        "Ceph, one monitor, one OSD, one copy, with radosgw",
     ),
     "swift": KnownPeer(
         f"{SWIFT} {{port}} {{folder}}",

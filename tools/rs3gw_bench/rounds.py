@@ -82,6 +82,9 @@ class Rounds:
 def note(figures: Figures, target: str, name: str, measured: Measured) -> bool:
     """Keeps the figures of a run; False, and none of them, if anything was answered wrongly."""
     load = measured.load
+    if load.good == 0 and load.latency.count > 0 and not any(load.errors.values()):
+        figures.skip(f"{target}: {name}: too slow, no answer within {load.seconds:g} s")
+        return False
     if not load.is_clean:
         figures.fault(f"{target}: {name}: {load.complaint()}")
         return False

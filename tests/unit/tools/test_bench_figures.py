@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_no_answer_is_a_fault() -> None:
     figures = Figures()
     assert not note(figures, "peer", "get", load_of(good=0, errors=0))
     assert len(figures.faults) == 1
+
+
+def test_answers_that_all_come_late_are_no_fault_and_no_figure() -> None:
+    """A server that needs longer than the window is slow, not wrong."""
+    figures = Figures()
+    late = load_of(good=1, errors=0)
+    assert not note(figures, "peer", "put", replace(late, load=replace(late.load, good=0)))
+    assert (figures.values, figures.faults) == ({}, [])
+    assert figures.skipped == ["peer: put: too slow, no answer within 1 s"]
 
 
 def test_a_right_run_gives_rate_latencies_and_cost() -> None:
