@@ -80,6 +80,13 @@ class Policies(Struct, frozen=True):
         for policy in self.session or ():
             yield Layer.SESSION, policy
 
+    def all(self) -> tuple[CompiledPolicy, ...]:
+        """All of them, in the same order."""
+        found = self.identity if self.resource is None else (self.resource, *self.identity)
+        if self.boundary is not None:
+            found = (*found, self.boundary)
+        return (*found, *self.session) if self.session else found
+
     def keys_used(self) -> frozenset[str]:
         """Every condition key that the evaluation may look up."""
         return frozenset().union(*(policy.keys_used for _, policy in self.layers()))
@@ -185,9 +192,10 @@ def _deciding(layer: Layer, policy: CompiledPolicy, found: CompiledStatement) ->
 
 def _denial(access: Access, policies: Policies) -> Verdict | None:
     has_boundary = policies.boundary is not None
-    for layer, policy in policies.layers():
+    for policy in policies.all():
         found = policy.denial(access, has_boundary=has_boundary)
         if found is not None:
+            layer = next(layer for layer, each in policies.layers() if each is policy)
             deciding = (_deciding(layer, policy, found),)
             return Verdict(Outcome.DENIED, Reason.STATEMENT, deciding)
     return None

@@ -56,6 +56,7 @@ class CompiledStatement:
 
     __slots__ = (
         "_fixed",
+        "_only",
         "_open",
         "action_exact",
         "action_patterns",
@@ -88,6 +89,8 @@ class CompiledStatement:
             matchers.insert(0, literal.__contains__)
         self._fixed = tuple(matchers)
         self._open = tuple(each for each in statement.resources if each.variables)
+        is_plain = len(matchers) == 1 and not self._open and not statement.is_not_resource
+        self._only: Matcher | None = matchers[0] if is_plain else None
 
     def names_action(self, lowered: str) -> bool:
         """Whether Action, or what NotAction leaves, has an action in lower case."""
@@ -124,7 +127,11 @@ class CompiledStatement:
 
     def strength(self, access: Access, *, has_boundary: bool) -> Strength:
         """How the statement matches, its action aside: NONE where it does not."""
-        if not self.names_resource(access):
+        # Most statements have one resource: one call finds most of those that do not match.
+        if self._only is not None:
+            if not self._only(access.resource):
+                return Strength.NONE
+        elif not self.names_resource(access):
             return Strength.NONE
         strength = self.names_caller(access.caller, has_boundary=has_boundary)
         if strength:
