@@ -30,14 +30,18 @@ TURN_SOCKETS = 16
 TURN_BYTES = 256 << 10
 """Bytes of answers that wait for the end of a turn; beyond it they are sent at once."""
 
+_END = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _EDGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
 
 class Waiting(Protocol):
     """A socket that is watched, as the poller sees it. Neither call may raise."""
 
-    def receive_ready(self) -> bytes | None:
-        """Receives what has arrived, empty at the end; None where nobody waits for it."""
+    def receive_ready(self, *, has_ended: bool) -> bytes | None:
+        """Receives what has arrived, empty at the end; None where nobody waits for it.
+
+        `has_ended` says that the end is there too, of which the kernel tells no second time.
+        """
         ...
 
     def take_ready(self, data: bytes) -> None:
@@ -119,10 +123,10 @@ class Poller:
         self._flush()
         self._in_turn = True
         arrived = []
-        for ready, _ in self._epoll.poll(0, TURN_SOCKETS):
+        for ready, events in self._epoll.poll(0, TURN_SOCKETS):
             waiting = self._waiting.get(ready)
             if waiting is not None:
-                data = waiting.receive_ready()
+                data = waiting.receive_ready(has_ended=bool(events & _END))
                 if data is not None:
                     arrived.append((waiting, data))
         for waiting, data in arrived:

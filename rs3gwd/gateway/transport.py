@@ -145,8 +145,8 @@ class SocketTransport:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def receive_ready(self) -> bytes | None:
-        """Called by the poller: bytes have arrived, or the end."""
+    def receive_ready(self, *, has_ended: bool) -> bytes | None:
+        """Called by the poller: bytes have arrived, or the end, or both."""
         if self._task is None:
             self._ready = True
             return None
@@ -156,8 +156,8 @@ class SocketTransport:
             return None
         except OSError:
             data = b""
-        # There may be more, of which the kernel will not tell again.
-        self._ready = len(data) == self._step_bytes_max
+        # There may be more, of which the kernel will not tell again; behind the end there is not.
+        self._ready = bool(data) and (has_ended or len(data) == self._step_bytes_max)
         return data
 
     def take_ready(self, data: bytes) -> None:
@@ -170,6 +170,9 @@ class SocketTransport:
             return
         if step is not None:
             self._resume(outcome.Value(step))
+        elif self._ready:
+            self._ready = False
+            self.poller.look_again(self._descriptor)
 
     def resume(self, step: object) -> bool:
         """Ends the wait of `receive_step` with a step made elsewhere; False where nobody waits."""

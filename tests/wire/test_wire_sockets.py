@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 import trio
-from wire_harness import Blocks, get, put, read_all, read_answer, running, until
+from wire_harness import Blocks, get, put, read_all, read_answer, read_answers, running, until
 
 from rs3gwd.base.http import Response, StreamedBody
 from rs3gwd.gateway.limits import Limits
@@ -75,6 +75,23 @@ async def test_sixty_four_clients_at_once_are_each_served_in_order():
                 nursery.start_soon(client, number)
         assert gateway.gateway.statistics().requests_total == 64 * 20
         assert gateway.gateway.statistics().connections_total == 64
+
+
+@pytest.mark.parametrize("length", [1, 20, 10_000])
+async def test_an_end_that_comes_with_the_bytes_before_it_is_seen(length):
+    """A client that sends and half-closes in one go is answered, or closed, without a timeout."""
+    async with running(addresses=LOCAL) as gateway:
+        whole = get("/first") + get("/second") + get("/third")[:-2]
+        for sent in (whole[:length], get("/only"), whole):
+            client = socket.create_connection(gateway.gateway.addresses[0])
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            client.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(client))
+            with trio.fail_after(5):
+                answers = read_answers(await read_all(stream))
+            assert len(answers) == sent.count(b"\r\n\r\n")
+            assert {answer.status for answer in answers} <= {200}
 
 
 async def test_client_that_resets_its_connection_is_no_failure():
