@@ -96,6 +96,7 @@ class Checks:
             seen.term = raft.term
         if raft.role is Role.LEADER and seen.lead_term != raft.term:
             seen.lead_term = raft.term
+            seen.last = 0
             self._new_leader(node)
         commit = raft.log.committed
         if commit != seen.commit:

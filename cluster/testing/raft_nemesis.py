@@ -234,23 +234,22 @@ class Reader:
 
 
 class Client:
-    """Writes and reads one after the other, through any node, until it has done its share."""
+    """Writes and reads one after the other, through any node, until `end_us`, and then ends."""
 
-    def __init__(self, world: World, number: int, operations: int) -> None:
+    def __init__(self, world: World, number: int, end_us: int) -> None:
         self._world = world
         self._random = world.random
         self._name = b"c%d" % number
-        self._left = operations
+        self._end_us = end_us
         self._number = 0
         self._attempt = 0
         self.done = False
         world.at(world.now_us + self._random.randrange(60 * MS), self._begin)
 
     def _begin(self) -> None:
-        if self._left == 0:
+        if self._world.now_us >= self._end_us:
             self.done = True
             return
-        self._left -= 1
         if self._random.random() < 0.5:
             self._number += 1
             self._write(self._attempt)

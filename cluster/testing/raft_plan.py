@@ -119,7 +119,7 @@ def make_plan(seed: int) -> Plan:
         profile=profile,
         voters=voters,
         spares=random.choice((1, 2)) if "conf_change" in faults else 0,
-        duration_ms=random.choice((400, 600, 800)),
+        duration_ms=random.choice((300, 400, 600)),
         fault_gap_ms=random.choice((8, 12, 25) if hasty else (15, 25, 40)),
         faults=faults,
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),

@@ -17,9 +17,6 @@ from cluster.testing.raft_place import Place
 from cluster.testing.raft_plan import MS, make_plan
 from cluster.testing.raft_world import World
 
-OPERATIONS: Final = 12
-"""Writes and reads per client."""
-
 LIVENESS_MS: Final = 4000
 """Simulated time in which a healed group must finish; elections take under 100 ms each."""
 
@@ -44,9 +41,10 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
     violation = ""
     try:
         nemesis = Nemesis(world)
-        clients = [Client(world, number, OPERATIONS) for number in range(plan.clients)]
-        Reader(world, plan.duration_ms * MS)
-        world.run_until(plan.duration_ms * MS)
+        end_us = plan.duration_ms * MS
+        clients = [Client(world, number, end_us) for number in range(plan.clients)]
+        Reader(world, end_us)
+        world.run_until(end_us)
         nemesis.stopped = True
         _heal(world)
         _finish(world, clients)
