@@ -12,9 +12,9 @@ over a batch, run in one thread hop, and leaves in every entry a result or an er
 
 A command that is refused fails alone: its bytes become dead bytes. A damaged row, or a value that
 no record can hold, fails its command alone too, but leaves the transaction unusable, so the others
-are applied again in a fresh one. A full disk gives up the ballast and tries once more with the
-commands that bring no bytes. A failed sync or commit latches the disk and fails all: nothing of the
-batch is acknowledged.
+are applied again in a fresh one. A full disk gives up the ballast and tries once more with a few of
+the commands that bring no bytes, on what the metadata's file has allocated ahead. A failed sync or
+commit latches the disk and fails all: nothing of the batch is acknowledged.
 """
 
 from __future__ import annotations
@@ -75,6 +75,13 @@ rows of configuration that it keeps: a command that is missing here costs time, 
 INLINE_BATCH_BYTES_MAX = 16 << 10
 """Bytes of the small bodies of a batch that may go into their rows. It saves a lone writer one sync
 of three; where many ride together they share it, and their bytes would only swell the metadata."""
+
+
+FULL_ENTRIES_MAX = 32
+FULL_ROOM_BYTES_MIN = 2 << 20
+"""On a full disk: entries in a transaction, and the least room ahead with which it is begun. A
+delete touches about ten pages, and LMDB must not find the disk full: it could not be told from a
+dead one."""
 
 
 class Entry:
@@ -197,7 +204,7 @@ class Committer:
             if not entries:
                 return
             try:
-                self._transact(entries, wasted)
+                self._transact(entries, wasted, is_full=full)
             except _DamagedRow as damage:
                 damage.entry.error = damage.error
                 if isinstance(damage.error, (DataCorrupt, FormatError)):
@@ -206,14 +213,16 @@ class Committer:
                 entries.remove(damage.entry)
             except DiskFull as error:
                 self._report_full(error)
-                if full or not self._space.drop_ballast():
+                if full:
                     raise
                 full = True
+                self._space.drop_ballast()
+                few = [entry for entry in entries if not entry.brings_bytes][:FULL_ENTRIES_MAX]
                 for entry in entries:
-                    if entry.brings_bytes:
+                    if entry not in few:
                         entry.error = _again(error)
                         wasted.append(entry)
-                entries = [entry for entry in entries if not entry.brings_bytes]
+                entries = few
             else:
                 return
 
@@ -259,7 +268,14 @@ class Committer:
             if entry.small is not None and entry.extents:
                 entry.synced = entry.extents[0].segment_id in strict
 
-    def _transact(self, entries: Sequence[Entry], wasted: Sequence[Entry]) -> None:
+    def _begin(self, *, is_full: bool) -> Transaction:
+        if is_full and self._environment.statistics().room_bytes < FULL_ROOM_BYTES_MIN:
+            raise DiskFull("the metadata has no room left, not even to delete")
+        return self._environment.write(needs_room=not is_full)
+
+    def _transact(
+        self, entries: Sequence[Entry], wasted: Sequence[Entry], *, is_full: bool
+    ) -> None:
         """Steps 3 and 4."""
         ledger = Ledger(self._store)
         self._any_unsynced = False
@@ -267,7 +283,7 @@ class Committer:
             if entry.small is not None:
                 ledger.waste(entry.extents)
         freed: list[bytes] = []
-        txn = self._environment.write()
+        txn = self._begin(is_full=is_full)
         try:
             applier = Applier(txn)
             for entry in entries:

@@ -1,5 +1,7 @@
 """Very small bodies in the rows that name them: when, what reads them, and what damage costs."""
 
+import resource
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,28 @@ async def test_a_full_map_refuses_inline_bodies_and_changes_nothing(tmp_path: Pa
         for key in kept:
             assert await world.get(key) == body(4000)
         assert check(engine.environment, world.disk, read_data=True).findings == []
+
+
+async def test_where_the_metadata_cannot_grow_every_delete_is_taken(tmp_path: Path) -> None:
+    """Bodies are refused with DiskFull before anything is written; all that is there can go."""
+    world = _world(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with world.running() as engine:
+        await world.make_bucket()
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, ((tmp_path / "meta/data.mdb").stat().st_size, hard)
+        )
+        try:
+            kept = 0
+            with suppress(DiskFull):
+                while kept < 4000:
+                    await world.put(b"k%04d" % kept, body(4000))
+                    kept += 1
+            assert 100 < kept < 4000
+            for number in range(kept):
+                await world.delete(b"k%04d" % number)
+            assert _rows(world) == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        await world.put(b"again", body(4000))
+        assert engine.disk_failure is None
