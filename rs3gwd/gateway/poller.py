@@ -24,8 +24,9 @@ from typing import Protocol
 
 import trio
 
-TURN_SOCKETS = 16
-"""Requests answered before other tasks get their turn, about 0.8 ms."""
+TURN_SOCKETS = 64
+"""Requests answered before other tasks get their turn, about 3 ms; trio would run as many tasks as
+are ready. Turns of 16 cost a request a seventh more processor time, of 4 a third."""
 
 TURN_BYTES = 256 << 10
 """Bytes of answers that wait for the end of a turn; beyond it they are sent at once."""
