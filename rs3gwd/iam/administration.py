@@ -34,6 +34,8 @@ from rs3gwd.base.errors import ApiError, InvalidRequest, NoSuchAccount, Rs3gwErr
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.iam.accounts import make_access_key, make_account
+from rs3gwd.iam.identities.arns import account_id_of
+from rs3gwd.iam.identities.arns import account_id_of
 
 Figures = Callable[[], dict[str, int | float | str]]
 
@@ -88,6 +90,7 @@ class Administration:
             now_ms=self._clock.now_ms(),
             random=self._random,
         )
+        self._check_number(account)
         key = self._make_key(account.canonical_id, request.access_key_id, request.secret)
         if self._directory.access_key(key.access_key_id):
             raise InvalidRequest(f"access key {key.access_key_id} exists already")
@@ -133,6 +136,17 @@ class Administration:
     async def _refuse_workers(self, request: WorkersList | WorkersRestart) -> AdminAnswer:
         raise InvalidRequest("no daemon with workers runs on this store")
 
+    def _check_number(self, account: AccountRecord) -> None:
+        """Policies know accounts by number: no two may share one."""
+        number = account_id_of(account.canonical_id)
+        for each in self._directory.accounts():
+            is_other = each.canonical_id != account.canonical_id
+            if is_other and account_id_of(each.canonical_id) == number:
+                raise InvalidRequest(
+                    f"{each.display_name} has the account number {number}, which follows from this "
+                    "canonical id too: take another"
+                )
+
     def _make_key(
         self, canonical_id: str, access_key_id: str | None, secret: str | None
     ) -> AccessKeyRecord:
@@ -167,6 +181,7 @@ class Administration:
             created_ms=account.created_ms,
             is_root=account.is_root,
             keys=[_view_key(each) for each in self._directory.access_keys(account.canonical_id)],
+            account_id=account_id_of(account.canonical_id),
         )
 
 

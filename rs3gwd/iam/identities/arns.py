@@ -2,7 +2,8 @@
 
 An account is a canonical id of 64 hex digits here and a number of 12 digits in every ARN. The
 number follows from the id, so nothing has to be stored and it is the same on every node. Two
-accounts out of a thousand share a number with a probability of one in two million.
+accounts out of a thousand would share a number with a probability of one in two million, and the
+second of them is refused when it is to be made.
 
 Source: "IAM identifiers" in the IAM User Guide.
 """

@@ -8,10 +8,16 @@ Source: RFC 8259 (section 4 on repeated names).
 """
 
 import json
+import re
 from typing import Any
 
 DEPTH_MAX = 16
 """Objects and arrays inside one another; the deepest policy that means anything has 5."""
+
+
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+"""A text, whose brackets are none, or a bracket. A quote that nothing closes is passed over: what
+is behind it is not JSON whichever way it is read."""
 
 
 class StrictJsonError(ValueError):
@@ -41,22 +47,13 @@ def read_json(text: str) -> Any:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    is_text, is_escaped = False, False
-    for character in text:
-        if is_text:
-            if is_escaped:
-                is_escaped = False
-            elif character == "\\":
-                is_escaped = True
-            elif character == '"':
-                is_text = False
-        elif character == '"':
-            is_text = True
-        elif character in "[{":
+    for found in _TEXT_OR_BRACKET.finditer(text):
+        mark = found.group()
+        if mark in ("[", "{"):
             depth += 1
             if depth > DEPTH_MAX:
                 raise StrictJsonError(f"nested deeper than {DEPTH_MAX}")
-        elif character in "]}":
+        elif mark in ("]", "}"):
             depth -= 1
 
 
