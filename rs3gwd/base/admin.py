@@ -109,7 +109,7 @@ class KeyView(Struct, frozen=True):
 
 
 class AccountView(Struct, frozen=True):
-    """An account as shown."""
+    """An account as shown; `account_id` are the 12 digits by which policies name it."""
 
     canonical_id: str
     display_name: str
@@ -117,6 +117,7 @@ class AccountView(Struct, frozen=True):
     created_ms: int
     is_root: bool
     keys: list[KeyView]
+    account_id: str = ""
 
 
 class WorkerView(Struct, frozen=True):

@@ -42,6 +42,7 @@ def _print_keys(context: click.Context, answer: AdminAnswer) -> None:
     for account in answer.accounts:
         click.echo(f"account {account.display_name}")
         click.echo(f"  canonical id   {account.canonical_id}")
+        click.echo(f"  account id     {account.account_id}")
         click.echo(f"  email          {account.email or '-'}")
     for key in answer.keys:
         click.echo(f"  access key     {key.access_key_id} ({key.status})")
@@ -93,9 +94,9 @@ def list_accounts(context: click.Context) -> None:
         click.echo(json.dumps(as_plain(answer.accounts)))
         return
     show_table(
-        ("NAME", "CANONICAL ID", "EMAIL", "ACCESS KEYS"),
+        ("NAME", "ACCOUNT ID", "CANONICAL ID", "EMAIL", "ACCESS KEYS"),
         [
-            (_name(each), each.canonical_id, each.email or "-", _keys(each))
+            (_name(each), each.account_id, each.canonical_id, each.email or "-", _keys(each))
             for each in answer.accounts
         ],
     )
