@@ -201,6 +201,20 @@ def test_keys_belong_to_users_and_are_shown_once(iam: Any, endpoint: IamEndpoint
     assert code_of(iam.delete_access_key, **stranger) == "NoSuchEntity"
 
 
+def test_what_nobody_has_is_an_empty_list(iam: Any) -> None:
+    """Tools ask for it before they remove a user or role; who is not there is still an error."""
+    iam.create_user(UserName="u")
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))
+    assert iam.list_mfa_devices(UserName="u")["MFADevices"] == []
+    assert iam.list_ssh_public_keys(UserName="u")["SSHPublicKeys"] == []
+    assert iam.list_signing_certificates(UserName="u")["Certificates"] == []
+    credentials = iam.list_service_specific_credentials(UserName="u")
+    assert credentials["ServiceSpecificCredentials"] == []
+    assert iam.list_instance_profiles_for_role(RoleName="r")["InstanceProfiles"] == []
+    assert code_of(iam.list_mfa_devices, UserName="x") == "NoSuchEntity"
+    assert code_of(iam.get_login_profile, UserName="u") == "NoSuchEntity"
+
+
 def test_long_lists_come_in_pages(iam: Any) -> None:
     """The paginator of boto3 finds everything once."""
     names = [f"u{number}" for number in range(7)]
@@ -229,7 +243,7 @@ def test_long_lists_come_in_pages(iam: Any) -> None:
         ),
         ("list_users", {"MaxItems": 1, "Marker": "x"}, "ValidationError"),
         ("get_user", {}, "ValidationError"),
-        ("list_mfa_devices", {}, "InvalidAction"),
+        ("list_open_id_connect_providers", {}, "InvalidAction"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -1,5 +1,6 @@
 """Every action of the query API against every way of asking that must not work."""
 
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -153,3 +154,14 @@ def test_statuses_are_those_of_the_model() -> None:
     shared = set(known) & set(STATUSES)
     assert len(shared) >= 6
     assert {code: STATUSES[code] for code in shared} == {code: known[code] for code in shared}
+
+
+def test_every_action_is_documented() -> None:
+    """The page for operators names each, or that of users which groups and roles have too."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "identities.md").read_text()
+    names = [row.name for row in QUERY_OPERATIONS]
+    assert len(names) > 60
+    of_users = {name: name.replace("Group", "User").replace("Role", "User") for name in names}
+    assert [
+        name for name in names if f"`{name}`" not in page and f"`{of_users[name]}`" not in page
+    ] == []

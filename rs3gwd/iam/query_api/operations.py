@@ -14,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rs3gwd.base.identities import IdentityKind
-from rs3gwd.iam.query_api import access_keys, attachments, identities, policies
+from rs3gwd.iam.query_api import absent, access_keys, attachments, identities, policies
 from rs3gwd.iam.query_api.identities import Handler
 from rs3gwd.iam.query_api.xml import Service
 
@@ -82,6 +82,21 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
     Row("AddUserToGroup", Target.GROUP, identities.add_to_group),
     Row("RemoveUserFromGroup", Target.GROUP, identities.remove_from_group),
     Row("ListGroupsForUser", Target.USER, identities.list_groups_of_user),
+    Row(
+        "ListInstanceProfilesForRole",
+        Target.ROLE,
+        absent.empty_list(IdentityKind.ROLE, "InstanceProfiles"),
+    ),
+    *(
+        Row(f"List{member}", Target.USER, absent.empty_list(IdentityKind.USER, member))
+        for member in ("MFADevices", "SSHPublicKeys", "ServiceSpecificCredentials")
+    ),
+    Row(
+        "ListSigningCertificates",
+        Target.USER,
+        absent.empty_list(IdentityKind.USER, "Certificates"),
+    ),
+    Row("GetLoginProfile", Target.USER, absent.get_login_profile),
     Row("CreatePolicy", Target.POLICY, policies.create_policy),
     Row("GetPolicy", Target.POLICY, policies.get_policy),
     Row("ListPolicies", Target.ANY, policies.list_policies),

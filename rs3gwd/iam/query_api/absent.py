@@ -1,0 +1,34 @@
+"""Lists of what identities cannot have here: they are empty, and that is the truth.
+
+Tools that remove a user or role (Terraform, the console) first ask for the devices, certificates
+and profiles that may hang on it, and stop when the question is not understood.
+
+Source: the actions of the same names in the IAM API Reference.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from rs3gwd.base.errors import ApiError
+from rs3gwd.base.identities import IdentityKind
+from rs3gwd.iam.query_api.call import QueryCall, Result
+from rs3gwd.iam.query_api.identities import SHAPES, name_in
+
+Handler = Callable[[QueryCall], Awaitable[Result]]
+
+
+def empty_list(kind: IdentityKind, member: str) -> Handler:
+    """The list of an identity that exists; `member` is its element in the answer."""
+
+    async def handle(call: QueryCall) -> Result:
+        call.find(kind, name_in(call, kind))
+        return {member: [], "IsTruncated": False}
+
+    return handle
+
+
+async def get_login_profile(call: QueryCall) -> Result:
+    """GetLoginProfile: nobody has a password here."""
+    user = call.find(IdentityKind.USER, name_in(call, IdentityKind.USER))
+    raise ApiError(
+        "NoSuchEntity", f"Login Profile for {SHAPES[user.kind].title} {user.name} cannot be found."
+    )
