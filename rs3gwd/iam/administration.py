@@ -35,7 +35,6 @@ from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.iam.accounts import make_access_key, make_account
 from rs3gwd.iam.identities.arns import account_id_of
-from rs3gwd.iam.identities.arns import account_id_of
 
 Figures = Callable[[], dict[str, int | float | str]]
 
