@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from rs3gwd.engine.segments import segment_path
 from rs3gwd.engine.system import FileDisk
 from rs3gwd.engine.worker_engine import VIEW_SECONDS
 from rs3gwd.testing import worker_jobs as jobs
+from rs3gwd.testing.linearizability import RegisterOperation, violations
 from rs3gwd.testing.open_local import TEST_SETTINGS
 from rs3gwd.testing.worker_crew import Crew, Worker, WorkerDied, open_crew
 
@@ -90,6 +92,47 @@ async def _call_core(
     crew: Crew, function: Callable[..., Awaitable[object]], *args: object
 ) -> object:
     return await function(crew.node, *args)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_key_is_linearizable_over_all_processes(tmp_path: Path, seed: int) -> None:
+    """Reads and writes of the same keys by all processes at once, some large, while commits of
+    others go on: the history of each key can have happened one after the other."""
+    chance = random.Random(seed)
+    histories: dict[bytes, list[RegisterOperation]] = {b"one": [], b"two": []}
+    numbers = itertools.count()
+
+    async def client(call: Callable[..., Awaitable[object]]) -> None:
+        for _ in range(40):
+            key = chance.choice(list(histories))
+            value = b"%d" % next(numbers)
+            start = trio.current_time()
+            is_write = chance.random() < 0.5
+            if is_write:
+                size = LARGE if chance.random() < 0.1 else 20
+                await call(jobs.put, key, value.ljust(size))
+            else:
+                found = await call(jobs.get, key)
+                assert isinstance(found, bytes)
+                value = found.rstrip()
+            operation = RegisterOperation(is_write, value.decode(), start, trio.current_time())
+            histories[key].append(operation)
+
+    async with open_crew(str(tmp_path)) as crew:
+        workers = await crew.start(2)
+        await jobs.create_bucket(crew.node)
+        for key in histories:
+            start = trio.current_time()
+            await jobs.put(crew.node, key, b"first")
+            histories[key].append(RegisterOperation(True, "first", start, trio.current_time()))
+        async with trio.open_nursery() as nursery:
+            for call in [worker.call for worker in workers] * 3 + [partial(_call_core, crew)] * 2:
+                nursery.start_soon(client, call)
+        for history in histories.values():
+            assert len(history) > 100
+            assert violations(history) == []
+        await settle(crew)
+        assert_sound(crew, tmp_path)
 
 
 async def test_a_race_of_conditional_writes_has_one_winner(tmp_path: Path) -> None:
