@@ -14,6 +14,12 @@ Item = TypeVar("Item")
 FLOOR = "floor"
 """The target under which the machine's own figures are kept."""
 
+OTHERS = "others_cpu_share"
+"""Kept at the floors: how busy other programs kept the machine during each round."""
+
+OTHERS_SHARE_QUIET = 0.05
+"""Up to this a machine counts as quiet: rates may be compared with those of other runs."""
+
 ONLY_IN_REPORT = ("_p999_us", "_max_us", "_generator_share")
 
 
@@ -107,6 +113,16 @@ class Figures:
                     f"[{seen.least:,.5g} .. {seen.greatest:,.5g}]",
                     flush=True,
                 )
+
+    def warning(self) -> str | None:
+        """What to say first if the machine was not ours alone."""
+        share = self.median(FLOOR, OTHERS)
+        if share is None or share <= OTHERS_SHARE_QUIET:
+            return None
+        return (
+            f"Other programs used {share:.0%} of the machine meanwhile: rates and latencies are "
+            "not those of a quiet machine; shares and CPU times suffer less."
+        )
 
     def as_json(self) -> dict[str, Any]:
         """What the report is made from."""

@@ -52,6 +52,8 @@ def main() -> None:
 def finish(options: Options, facts: dict[str, str | int | float], figures: Figures) -> None:
     """Prints goals and writes what was measured; ends with exit code 1 if there were faults."""
     print("\n".join(["", "goals", *goals.lines(figures)]))
+    if warning := figures.warning():
+        print(warning)
     for fault in figures.faults:
         print(f"WRONG {fault}")
     options.output.parent.mkdir(parents=True, exist_ok=True)

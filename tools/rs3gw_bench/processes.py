@@ -53,6 +53,14 @@ def cpu_seconds(root: int) -> float:
     return sum(stat.cpu_ticks for stat in stats if stat) / os.sysconf("SC_CLK_TCK")
 
 
+def machine_cpu_seconds() -> float:
+    """Processor time that the whole machine has spent so far, its host's part included."""
+    user, nice, system, _, _, *interrupts = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_of(root: int) -> dict[int, Memory]:
     """Of each process of a server."""
     return {pid: memory for pid in tree(root) if (memory := _memory(pid))}

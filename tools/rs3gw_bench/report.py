@@ -70,6 +70,8 @@ def shown(name: str, value: float) -> str:
 def _lines(data: dict[str, Any], figures: Figures, plots: Sequence[str]) -> Iterator[str]:
     yield from ("# Benchmark", "", f"`{' '.join(data['command'])}`", "")
     yield from _table(("machine", ""), [(k, str(v)) for k, v in data["machine"].items()])
+    if warning := figures.warning():
+        yield from (f"**{warning}**", "")
     for title, texts in (("Answered wrongly", figures.faults), ("Not measured", figures.skipped)):
         if texts:
             yield from (f"## {title}", "", *(f"- {' '.join(text.split())}" for text in texts), "")

@@ -5,11 +5,13 @@ the machine falls on both alike; the workloads turn round as well. Each round be
 the bare responder, and takes the mean of the two.
 """
 
+import os
 import statistics
+import time
 from collections.abc import Sequence
 
-from tools.rs3gw_bench import floors
-from tools.rs3gw_bench.figures import FLOOR, Figures, rounds_of
+from tools.rs3gw_bench import floors, processes
+from tools.rs3gw_bench.figures import FLOOR, OTHERS, Figures, rounds_of
 from tools.rs3gw_bench.generator import Load, LoadError, Shape
 from tools.rs3gw_bench.request_file import Pool, RequestFile
 from tools.rs3gw_bench.servers import Server, pinned
@@ -45,6 +47,7 @@ class Rounds:
             ):
                 epoll = _Bare(self._bench, "epoll_responder", port, pid)
                 for number, order in enumerate(rounds_of(plan, self._pairs)):
+                    others = _Others()
                     first = bare.run(self._seconds)
                     self._note_floor(epoll, [epoll.run(self._seconds)])
                     for workload, sessions in order:
@@ -52,6 +55,7 @@ class Rounds:
                             self._measure_one(workload, session)
                     self._note_floor(bare, [first, bare.run(self._seconds)])
                     self._note_syncs()
+                    self._figures.add(FLOOR, OTHERS, others.share())
 
     def _note_syncs(self) -> None:
         folder = self._bench.data
@@ -110,6 +114,22 @@ def _note_load(figures: Figures, target: str, name: str, load: Load) -> None:
             figures.add(target, f"{name}_{what}", count)
     if load.cpu_share > BUSY_SHARE and target != FLOOR:
         figures.notes.setdefault("generator_busy", {})[f"{target}: {name}"] = load.cpu_share
+
+
+class _Others:
+    """What programs other than ours, and than the servers that we started, do meanwhile."""
+
+    def __init__(self) -> None:
+        self._start, self._before = time.perf_counter(), self._spent()
+
+    def share(self) -> float:
+        """Their part of the machine's processor time since then, 0 to 1."""
+        elapsed = (time.perf_counter() - self._start) * len(os.sched_getaffinity(0))
+        return max(0.0, (self._spent() - self._before) / elapsed)
+
+    @staticmethod
+    def _spent() -> float:
+        return processes.machine_cpu_seconds() - processes.cpu_seconds(os.getpid())
 
 
 class _Bare:

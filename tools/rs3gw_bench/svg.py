@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 190, 90, 44, 48
+LEFT, RIGHT, TOP, BOTTOM = 80, 90, 44, 48
+LETTER = 6.8
+"""Width of a letter of 12 pixels, on the wide side."""
+
 BAR, GAP = 16, 8
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b7791f", "#97266d")
 INK, PALE = "#222", "#bbb"
@@ -37,19 +40,20 @@ def bars(title: str, rows: Sequence[Bar], *, mark: float | None = None) -> str:
     """Horizontal bars from zero; `mark` draws a line at that value, the floor."""
     height = TOP + len(rows) * (BAR + GAP) + 16
     most = max([row.value for row in rows] + [mark or 0.0]) or 1.0
-    scale = (WIDTH - LEFT - RIGHT) / most
-    parts = [_text(LEFT, 24, title, size=15, weight="bold")]
+    left = 16 + LETTER * max((len(row.label) for row in rows), default=0)
+    scale = (WIDTH - left - RIGHT) / most
+    parts = [_text(left, 24, title, size=15, weight="bold")]
     for number, row in enumerate(rows):
         y = TOP + number * (BAR + GAP)
         width = max(1.0, row.value * scale)
         colour = COLOURS[row.colour % len(COLOURS)]
-        parts.append(_text(LEFT - 8, y + 12, row.label, anchor="end"))
+        parts.append(_text(left - 8, y + 12, row.label, anchor="end"))
         parts.append(
-            f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
+            f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
         )
-        parts.append(_text(LEFT + width + 6, y + 12, row.note))
+        parts.append(_text(left + width + 6, y + 12, row.note))
     if mark:
-        x = LEFT + mark * scale
+        x = left + mark * scale
         parts.append(_stroke(x, TOP - 8, x, height - 12, INK, dash="4 3"))
     return _document(height, parts)
 
@@ -59,7 +63,7 @@ def lines(title: str, series: Sequence[Line], *, x_label: str, y_label: str) -> 
     height = 380
     xs = [x for line in series for x, _ in line.points]
     ys = [y for line in series for _, y in line.points]
-    x_axis = _Axis(min(xs), max(xs), LEFT - 110, WIDTH - RIGHT - 130)
+    x_axis = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT - 130)
     y_axis = _Axis(10 ** math.floor(math.log10(min(ys))), 10 ** math.ceil(math.log10(max(ys))),
                    height - BOTTOM, TOP)  # fmt: skip
     parts = [_text(x_axis.start, 24, title, size=15, weight="bold")]

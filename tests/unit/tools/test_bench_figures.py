@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tools.rs3gw_bench import goals, svg
-from tools.rs3gw_bench.figures import FLOOR, Figures, ratios, rounds_of, spread
+from tools.rs3gw_bench.figures import FLOOR, OTHERS, Figures, ratios, rounds_of, spread
 from tools.rs3gw_bench.generator import Latency, Load
 from tools.rs3gw_bench.report import floor_of, shown, write_report
 from tools.rs3gw_bench.rounds import note
@@ -173,6 +173,15 @@ def test_figures_survive_their_file() -> None:
     assert again.as_json() == {
         name: data[name] for name in ("values", "faults", "skipped", "notes")
     }
+
+
+@pytest.mark.parametrize(("share", "warns"), [(0.02, False), (0.4, True)])
+def test_a_busy_machine_is_named_first(tmp_path: Path, share: float, warns: bool) -> None:
+    """Whoever reads rates must know that others used the machine."""
+    data = recorded()
+    data["values"][FLOOR][OTHERS] = [share] * 3
+    text = write_report(data, tmp_path).read_text()
+    assert ("Other programs used 40%" in text) == warns
 
 
 def test_a_report_of_nothing_can_be_made(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_cost_and_memory_are_summed_over_a_tree() -> None:
         assert set(memory) == members
         assert all(0 < m.private_bytes < m.resident_bytes for m in memory.values())
         family.communicate("")
+
+
+def test_the_machine_spends_what_its_processes_spend() -> None:
+    """A tenth of a second of ours is in the machine's account as well."""
+    before, ours = processes.machine_cpu_seconds(), time.process_time()
+    while time.process_time() - ours < 0.1:
+        continue
+    assert processes.machine_cpu_seconds() - before >= 0.08
 
 
 def test_a_process_that_is_gone_costs_nothing() -> None:
