@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,11 +27,13 @@ ROUNDS = 4
 Request = Callable[[HttpClient, int], Awaitable[Answer]]
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> NodeProcess:
-    """A node with the buckets `plain` and `versioned`."""
+@pytest.fixture(scope="module", params=["0", "2"], ids=["one-process", "two-workers"])
+def node(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[NodeProcess]:
+    """A node with the buckets `plain` and `versioned`, in one process and with workers."""
     data: Path = tmp_path_factory.mktemp("races") / "data"
-    with NodeProcess(data) as running:
+    with NodeProcess(data, environ={"RS3GW_WORKERS": request.param}) as running:
         trio.run(_make_buckets, running.port)
         yield running
 
