@@ -133,10 +133,11 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
     algorithms = {plan.stored}
     if plan.given:
         algorithms.add(plan.given.algorithm)
-    digests = BodyDigests(algorithms, with_sha256=plan.sha256 is not None)
+    is_small = plan.size_bytes is not None and plan.size_bytes <= INLINE_BYTES_MAX
+    digests = BodyDigests(algorithms, with_sha256=plan.sha256 is not None, large=not is_small)
     intake = _Intake(call, plan)
     try:
-        if plan.size_bytes is not None and plan.size_bytes <= INLINE_BYTES_MAX:
+        if is_small:
             data = await intake.receive_all()
             digests.update(data)
             _verify(plan, digests, intake.trailers)
@@ -290,14 +291,17 @@ class _Intake:
 
     async def _fill_by_copy(self, target: memoryview) -> int:
         piece = await self.receive()
-        count = len(piece)
-        if count > len(target):
-            count = len(target)
+        filled = 0
+        while piece:
+            count = min(len(piece), len(target) - filled)
             view = memoryview(piece)
-            self._pending.appendleft(view[count:])
-            piece = view[:count]
-        target[:count] = piece
-        return count
+            target[filled : filled + count] = view[:count]
+            filled += count
+            if count < len(piece):
+                self._pending.appendleft(view[count:])
+                break
+            piece = self._pending.popleft() if self._pending else b""
+        return filled
 
     async def receive_all(self) -> bytes:
         """The whole body; only for plans whose limit or size is small."""

@@ -46,8 +46,44 @@ class _Crc:
         return self._value.to_bytes(self._size_bytes, "big")
 
 
-def _new_md5() -> Digest:
-    return hashlib.md5(usedforsecurity=False)
+class _LargeMd5:
+    """MD5 of a large body, by the OpenSSL that comes with `cryptography`.
+
+    MD5 is the ceiling of an upload, and the newer assembly in there is 5% faster than the one that
+    hashlib has from OpenSSL 3.0. It is loaded with the first bytes, in their thread: 7 MB and
+    30 ms, of which a process without large bodies should know nothing.
+    """
+
+    __slots__ = ("_digest", "_update")
+
+    def __init__(self) -> None:
+        self._update: Callable[[Buffer], object] | None = None
+        self._digest: Callable[[], bytes] = hashlib.md5(usedforsecurity=False).digest
+
+    def update(self, data: Buffer, /) -> None:
+        if self._update is None:
+            self._update, self._digest = _fast_md5()
+        self._update(data)
+
+    def digest(self) -> bytes:
+        return self._digest()
+
+
+def _fast_md5() -> tuple[Callable[[Buffer], object], Callable[[], bytes]]:
+    """`update` and `digest` of an MD5 of nothing yet."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # late: see _LargeMd5
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        fast = hashes.Hash(hashes.MD5())
+    except UnsupportedAlgorithm:  # one that was built against an OpenSSL in FIPS mode
+        plain = hashlib.md5(usedforsecurity=False)
+        return plain.update, plain.digest
+    return fast.update, lambda: fast.copy().finalize()
+
+
+def _new_md5(*, large: bool) -> Digest:
+    return _LargeMd5() if large else hashlib.md5(usedforsecurity=False)
 
 
 def _new_crc(algorithm: ChecksumAlgorithm, compute: Callable[[Buffer, int], int]) -> Digest:
@@ -86,8 +122,10 @@ class BodyDigests:
         *,
         with_md5: bool = True,
         with_sha256: bool = False,
+        large: bool = False,
     ) -> None:
-        self._md5: Digest | None = _new_md5() if with_md5 else None
+        """`large`: much is to come, so that a digest may take a moment to begin."""
+        self._md5: Digest | None = _new_md5(large=large) if with_md5 else None
         self._checksums = {algorithm: _MAKERS[algorithm]() for algorithm in algorithms}
         self._sha256: Digest | None = None
         if with_sha256:

@@ -6,6 +6,8 @@ import hashlib
 import zlib
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +75,27 @@ def test_lanes_give_what_one_pass_gives(pieces: list[bytes]) -> None:
     )
     for algorithm in ALGORITHMS:
         assert digests.checksum(algorithm) == value_of(algorithm, whole)
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"a" * 100_000, bytes(7), b"b"]])
+def test_the_md5_of_a_large_body_is_md5(
+    pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the faster implementation, asked in between and at the end, and without it (FIPS)."""
+    for _ in range(2):
+        digests = BodyDigests(large=True)
+        (lane,) = digests.lanes()
+        seen = b""
+        for piece in pieces:
+            lane(memoryview(piece))
+            seen += piece
+            assert digests.md5 == hashlib.md5(seen).digest()
+        assert digests.md5 == digests.md5 == hashlib.md5(seen).digest()
+        monkeypatch.setattr(hashes, "MD5", _refuse)
+
+
+def _refuse() -> None:
+    raise UnsupportedAlgorithm("no MD5 here")
 
 
 def test_a_signed_body_with_a_sha256_checksum_is_hashed_once() -> None:
