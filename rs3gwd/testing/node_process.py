@@ -6,6 +6,7 @@ has as many workers as a daemon has by itself.
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -62,6 +63,7 @@ class NodeProcess:
             ),
             **(environ or {}),
         }
+        self._manager: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.log = data.with_name(data.name + ".log")
 
@@ -102,10 +104,13 @@ class NodeProcess:
     def start(self, *, wait: bool = True) -> None:
         """Starts the daemon; with `wait` returns once it is ready. Raises AssertionError."""
         assert self._process is None, "the node is running already"
+        environ = dict(self._environ)
+        if "NOTIFY_SOCKET" not in environ:
+            environ["NOTIFY_SOCKET"] = self._listen_as_manager()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._prefix, sys.executable, "-m", "rs3gwd.daemon.main"],
-                env=self._environ,
+                env=environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -114,7 +119,7 @@ class NodeProcess:
             self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Returns once the port accepts connections and the node says that it is ready."""
+        """Returns once the node says that it is ready, all its workers included."""
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._is_ready():
             assert self._process is not None
@@ -142,7 +147,7 @@ class NodeProcess:
             return self._process.wait(timeout=START_SECONDS_MAX)
         finally:
             self._process.kill()
-            self._process = None
+            self._forget()
 
     def tail(self, lines: int = 40) -> str:
         """The end of the node's log."""
@@ -172,9 +177,25 @@ class NodeProcess:
         try:
             return self._process.wait(timeout=60)
         finally:
-            self._process = None
+            self._forget()
+
+    def _forget(self) -> None:
+        """The daemon is gone."""
+        self._process = None
+        if self._manager is not None:
+            self._manager.close()
+            self._manager = None
+
+    def _listen_as_manager(self) -> str:
+        """Takes the service manager's place (sd_notify(3)); gives its address."""
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        name = f"rs3gw-test-{os.getpid()}-{secrets.token_hex(8)}"
+        self._manager.bind(f"\0{name}")
+        return f"@{name}"
 
     def _is_ready(self) -> bool:
+        if self._manager is not None:
+            return _heard_ready(self._manager)
         if self._tls:
             return _accepts(self.port)
         try:
@@ -196,6 +217,13 @@ def _stat_fields(pid: int) -> list[bytes]:
 def _start_ticks(pid: int) -> int:
     fields = _stat_fields(pid)
     return int(fields[19]) if fields else 0
+
+
+def _heard_ready(manager: socket.socket) -> bool:
+    try:
+        return manager.recv(200) == b"READY=1"
+    except BlockingIOError:
+        return False
 
 
 def _accepts(port: int) -> bool:
