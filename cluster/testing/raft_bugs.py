@@ -209,13 +209,6 @@ class _AlwaysTruncates(Raft):
         super()._on_append(message)
 
 
-class _CommitBeyondMatch(Raft):
-    def _on_append(self, message: Message) -> None:
-        super()._on_append(message)
-        if self.after_sync and not self.after_sync[-1].reject:
-            self.log.commit_to(min(message.commit, self.log.last_index()))
-
-
 # Reads.
 
 
@@ -320,7 +313,6 @@ _ALL: Final = (
     Bug("refusal_taken_for_ack", core=_RefusalTakenForAck),
     Bug("heartbeat_commit_unbounded", core=_HeartbeatCommitUnbounded),
     Bug("always_truncates", core=_AlwaysTruncates),
-    Bug("commit_beyond_match", core=_CommitBeyondMatch),
     Bug("lease_for_ever", core=_LeaseForEver),
     Bug("lease_kept_in_transfer", core=_LeaseKeptInTransfer),
     Bug("lease_from_answer", core=_LeaseFromAnswer),

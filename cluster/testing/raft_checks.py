@@ -3,6 +3,9 @@
 Names as in the thesis (figure 3.2) and in etcd's TLA+ specification:
 
 * election safety: at most one leader per term, across restarts too;
+* election quorum: a majority of each half has the vote for a leader on disk, itself included;
+* commit rule: a leader commits by entries of its own term (3.6.2);
+* durable: what a node takes for stored is on its disk;
 * leader completeness: a new leader has every entry known to be committed;
 * log matching: two logs with an entry of the same term and index share what precedes it;
 * leader append-only: a leader never rewrites its own log;
@@ -56,7 +59,7 @@ def _require(fact: bool, text: str) -> None:
 class _Seen:
     """What a node showed at the last look."""
 
-    __slots__ = ("commit", "incarnation", "last", "lead_term", "term")
+    __slots__ = ("commit", "incarnation", "last", "lead_term", "offset", "term")
 
     def __init__(self, incarnation: int) -> None:
         self.incarnation = incarnation
@@ -64,6 +67,7 @@ class _Seen:
         self.commit = 0
         self.lead_term = 0
         self.last = 0
+        self.offset = 0
 
 
 class Checks:
@@ -98,6 +102,8 @@ class Checks:
             seen.lead_term = raft.term
             seen.last = 0
             self._new_leader(node)
+            self._on_votes(node, places)
+        self._is_stored(node, seen)
         commit = raft.log.committed
         if commit != seen.commit:
             _require(commit > seen.commit, f"monotonic: node {node.id} goes back in commit")
@@ -119,6 +125,40 @@ class Checks:
             f"leader completeness: {node.id} leads term {raft.term} without {self.committed}",
         )
 
+    def _on_votes(self, leader: Watched, places: dict[NodeId, Watched]) -> None:
+        raft = leader.raft
+        has = {}
+        for number, place in places.items():
+            stored, _ = place.durable.initial_state()
+            # One that has moved on no longer shows whom it voted for.
+            has[number] = stored.term > raft.term or (stored.term, stored.vote) == (
+                raft.term,
+                leader.id,
+            )
+        _require(has[leader.id], f"election quorum: {leader.id} leads without its own vote")
+        for half in (raft.configuration.incoming, raft.configuration.outgoing):
+            _require(
+                majority_vote(half, has) == majority_vote((), {}),
+                f"election quorum: {leader.id} leads term {raft.term}, of {sorted(half)} only "
+                f"{sorted(node for node, voted in has.items() if voted)} can have voted",
+            )
+
+    def _is_stored(self, node: Watched, seen: _Seen) -> None:
+        """What a node takes for durable is on its disk."""
+        unstable = node.raft.log.unstable
+        if unstable.offset == seen.offset or unstable.snapshot is not None:
+            return
+        seen.offset = unstable.offset
+        last = unstable.offset - 1
+        storage = node.durable
+        if last < storage.first_index():
+            return
+        stored = last <= storage.last_index()
+        _require(
+            stored and storage.term(last) == node.raft.log.term(last),
+            f"durable: {node.id} takes {last} for stored",
+        )
+
     def _new_commit(self, node: Watched, old: int, new: int, places: dict[NodeId, Watched]) -> None:
         log = node.raft.log
         for index in range(max(old + 1, log.first_index() - 1), new + 1):
@@ -132,6 +172,10 @@ class Checks:
             self.committed = new
             self._committed_in = max(self._committed_in, node.raft.term)
             if node.raft.role is Role.LEADER:
+                _require(
+                    self._terms[new] == node.raft.term,
+                    f"commit rule: {node.id} commits {new} of an earlier term by count",
+                )
                 self._on_quorum(node, new, places)
 
     def _on_quorum(self, leader: Watched, index: int, places: dict[NodeId, Watched]) -> None:

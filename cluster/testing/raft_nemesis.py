@@ -80,7 +80,9 @@ class Nemesis:
         self._some_leader().slow_until_us = self._later(30, 100)
 
     def _pause(self) -> None:
-        self._some_leader().paused_until_us = self._later(20, 150)
+        place = self._some_leader()
+        place.paused_until_us = self._later(20, 200)
+        self._world.at(self._later(10, 120), self._stand, self._some())
 
     def _cut(self, links: set[tuple[NodeId, NodeId]], low_ms: int, high_ms: int) -> None:
         self._world.blocked |= links
@@ -104,6 +106,31 @@ class Nemesis:
         self._cut(self._both_ways({(leader.id, other.id) for other in others}), 40, 150)
         other = self._random.choice(others)
         self._world.at(self._later(1, 60), self._stand, other)
+
+    def _forgetful_followers(self) -> None:
+        """Cut the leader off and restart all others: none remembers having heard a leader."""
+        leader = self._world.leader
+        if leader is None:
+            return
+        others = [place for place in self._world.places.values() if place is not leader]
+        self._cut(self._both_ways({(leader.id, other.id) for other in others}), 60, 150)
+        for other in others:
+            if other.alive:
+                self._world.crash(other, "restarted")
+        for _ in range(3):
+            self._world.at(self._later(20, 80), self._stand, self._random.choice(others))
+
+    def _handover_and_cut(self) -> None:
+        """Have the leader hand over, and cut it off before it can hear that it has."""
+        leader = self._world.leader
+        if leader is None or leader.paused_until_us > self._world.now_us:
+            return
+        others = [place for place in self._world.places.values() if place is not leader]
+        target = self._random.choice(others)
+        leader.node.transfer_leadership(target.id, leader.clock_ms(self._world.now_us))
+        self._world.work(leader)
+        links = self._both_ways({(leader.id, other.id) for other in others})
+        self._world.at(self._later(0, 9), self._cut, links, 60, 150)
 
     def _one_way(self) -> None:
         one = self._some_leader().id
@@ -212,16 +239,19 @@ class Reader:
         leading = [
             place
             for place in world.places.values()
-            if place.alive
-            and place.raft.leader == place.id
-            and place.paused_until_us <= world.now_us
+            if place.alive and place.raft.leader == place.id
         ]
         if leading:
-            self._read(min(leading, key=lambda place: place.raft.term))
+            place = min(leading, key=lambda place: place.raft.term)
+            # Asked during a pause, a node answers when it wakes, in the order that things came.
+            when = max(world.now_us, place.paused_until_us)
+            world.at(when, self._read, place, place.incarnation)
         self._next()
 
-    def _read(self, place: Place) -> None:
+    def _read(self, place: Place, incarnation: int) -> None:
         world = self._world
+        if not place.alive or place.incarnation != incarnation:
+            return
         floor = world.checks.floor
         self._count += 1
         context = b"r-%d" % self._count

@@ -37,6 +37,8 @@ FAULTS: Final = (
     "lossy",
     "stranded_leader",
     "rivals",
+    "forgetful_followers",
+    "handover_and_cut",
 )
 """Kinds of fault; each is a method of `raft_nemesis.Nemesis`."""
 
@@ -52,7 +54,15 @@ PROFILES: Final = {
         "one_way",
         "slow_disk",
     ),
-    "reads": ("stranded_leader", "stranded_leader", "isolate", "pause", "transfer", "crash"),
+    "reads": (
+        "stranded_leader",
+        "stranded_leader",
+        "forgetful_followers",
+        "handover_and_cut",
+        "isolate",
+        "pause",
+        "crash",
+    ),
     "members": (
         "conf_change",
         "conf_change",
