@@ -22,7 +22,7 @@ def with_workers(supervisor: Supervisor, handle: AdminHandler) -> AdminHandler:
             case WorkersRestart():
                 if not supervisor.restart():
                     return AdminAnswer(
-                        error="InvalidRequest", message="the workers are being restarted already"
+                        error="InvalidRequest", message="the workers are being started or restarted"
                     )
                 return _view(supervisor)
             case WorkersList():

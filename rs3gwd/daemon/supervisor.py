@@ -167,6 +167,8 @@ class Supervisor:
         self._close_shares()
         members = list(self._members.values())
         for member in members:
+            if member.is_leaving:
+                continue  # in the middle of a restart: it has its order
             if member.ready.is_set():
                 self._dismiss(member, grace_seconds, idle_seconds=0.0)
             else:
@@ -181,12 +183,13 @@ class Supervisor:
         return sum(member.connections_cut or 0 for member in members)
 
     def restart(self) -> bool:
-        """Begins to replace the workers one by one; False when that is under way already.
+        """Begins to replace the workers one by one; False while they are started, replaced or sent
+        home already.
 
         The new one is ready before the old one leaves. When a new one cannot be started the old
         ones stay, and `restart_failure` says why.
         """
-        if self._is_rolling or self._is_stopping:
+        if self._is_rolling or self._is_stopping or not self._all_ready.is_set():
             return False
         self._is_rolling = True
         self.restart_failure = ""
@@ -411,8 +414,6 @@ class Supervisor:
                 if self.restart_failure:
                     self._log.error("workers not restarted", reason=self.restart_failure)
                     return
-                if self._is_stopping:
-                    return
             self._log.info("workers restarted")
         finally:
             self._is_rolling = False
@@ -427,6 +428,8 @@ class Supervisor:
         await _wait_first(new.ready.wait, new.ended.wait)
         if new.ended.is_set():
             return f"the new worker ended with {new.process.end}"
+        if self._is_stopping:
+            return "the daemon stops"
         place.restarts += 1
         old = place.current
         if old is not None and old is not new:

@@ -19,6 +19,7 @@ _ALARMING = frozenset(
         EventKind.UNSYNCED_LOST,
         EventKind.SEGMENT_MISSING,
         EventKind.PLACEMENT_MISSING,
+        EventKind.WORKER_REFUSED,
     ]
 )
 

@@ -73,11 +73,15 @@ class Inherited:
 def serve_worker(control: socket.socket) -> int:
     """Waits for the core to say what to be, and is that until the end; the exit status."""
     prepare_process()
-    received = receive_begin(control)
-    if received is None:
-        return 0
-    begin, descriptors = received
-    inherited = Inherited(begin, descriptors)
+    try:
+        received = receive_begin(control)
+        if received is None:
+            return 0
+        begin, descriptors = received
+        inherited = Inherited(begin, descriptors)
+    except FormatError as error:
+        print(f"rs3gwd: worker: {error}", file=sys.stderr)
+        return 1
     logs = open_logs(begin.config, SystemClock(), worker=begin.number, lock=inherited.log_lock)
     for secret in begin.secrets:
         logs.redactor.add_secret(secret)

@@ -153,6 +153,20 @@ async def test_a_restart_whose_new_worker_dies_leaves_the_old_one() -> None:
         os.close(charge.log_lock)
 
 
+@pytest.mark.parametrize("after_seconds", [0.0, 0.3, 1.0])
+async def test_an_end_in_the_middle_of_a_restart_ends_old_and_new(after_seconds: float) -> None:
+    """Whatever the restart has come to, no process is left and each is reported gone once."""
+    supervisor, engine = make("obey"), RecordingEngine()
+    async with serving(supervisor, engine):
+        supervisor.restart()
+        await trio.sleep(after_seconds)
+        await supervisor.drain(5.0)
+        assert supervisor.views() == []
+        await until_rolled(supervisor)
+        assert not supervisor.restart()
+    assert sorted(engine.served) == sorted(engine.gone) == sorted(set(engine.gone))
+
+
 async def test_one_that_does_not_go_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its grace time and a margin; its connections count as cut."""
     monkeypatch.setattr(module, "DRAIN_MARGIN_SECONDS", 0.1)
