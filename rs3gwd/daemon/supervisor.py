@@ -420,6 +420,8 @@ class Supervisor:
 
     async def _renew(self, place: _Place) -> str:
         """A new worker in the place of the one there; why that was not possible, or nothing."""
+        if self._is_stopping:
+            return "the daemon stops"
         try:
             new = place.successor = self._start(place)
         except OSError as error:
