@@ -268,6 +268,11 @@ class _MembersLostOnSnapshot(Raft):
         return restored
 
 
+class _SnapshotDuringApply(Raft):
+    def _is_applying(self) -> bool:
+        return False
+
+
 class _OldSnapshotAccepted(Raft):
     def _restore(self, snapshot: Snapshot) -> bool:
         if snapshot.index < self.log.committed and self.log.unstable.snapshot is None:
@@ -321,6 +326,7 @@ _ALL: Final = (
     Bug("read_without_round", core=_ReadWithoutRound),
     Bug("read_before_own_commit", core=_ReadBeforeOwnCommit),
     Bug("members_lost_on_snapshot", core=_MembersLostOnSnapshot),
+    Bug("snapshot_during_apply", core=_SnapshotDuringApply, seeds_max=2000),
     Bug("old_snapshot_accepted", core=_OldSnapshotAccepted),
     Bug("snapshot_never_given_up", core=_SnapshotNeverGivenUp),
     Bug("auto_leave_forgotten", core=_AutoLeaveForgotten),
