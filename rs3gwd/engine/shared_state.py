@@ -28,6 +28,7 @@ own id is not less) or not yet; see `rs3gwd.engine.view`.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 
@@ -36,6 +37,12 @@ _CONFIG = 1
 _FAILED = 2
 
 PAGE_BYTES = mmap.PAGESIZE
+
+_SEAL_FUTURE_WRITE = 0x10
+"""F_SEAL_FUTURE_WRITE of Linux 5.1, which Python's fcntl does not name: the core's own mapping
+stays writable, and no other one can be made so, whoever has the descriptor."""
+
+_SEALS = _SEAL_FUTURE_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class SharedState:
@@ -51,13 +58,15 @@ class SharedState:
     @classmethod
     def create(cls) -> SharedState:
         """A new page, in a memory file that has no name. Raises OSError."""
-        descriptor = os.memfd_create("rs3gw-shared", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("rs3gw-shared", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, PAGE_BYTES)
-            return cls(descriptor, writable=True)
+            page = cls(descriptor, writable=True)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(descriptor)
             raise
+        return page
 
     @classmethod
     def attach(cls, descriptor: int) -> SharedState:

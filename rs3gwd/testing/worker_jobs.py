@@ -16,7 +16,7 @@ from rs3gwd.base.commands import (
     DeleteObject,
     PutObject,
 )
-from rs3gwd.base.errors import NoSuchKey, PreconditionFailed
+from rs3gwd.base.errors import NoSuchKey, PreconditionFailed, VersionGone
 from rs3gwd.base.records import AccessKeyRecord, Attributes, Durability
 from rs3gwd.testing.engine_worker import WorkerNode
 from rs3gwd.testing.open_local import LocalNode
@@ -24,6 +24,7 @@ from rs3gwd.testing.open_local import LocalNode
 OWNER = "a" * 64
 BUCKET = "bucket"
 PIECE_BYTES = 64 << 10
+LOOKUPS_MAX = 50
 
 Node = WorkerNode | LocalNode
 
@@ -99,11 +100,23 @@ async def delete(node: Node, key: bytes) -> None:
 
 
 async def get(node: Node, key: bytes) -> bytes | None:
-    """The bytes of an object, or None where there is none."""
-    try:
-        version = await node.store.get_version(BUCKET, key, None)
-    except NoSuchKey:
-        return None
+    """The bytes of an object, or None where there is none.
+
+    A version that another write replaced between its look-up and its bytes is looked up again, as
+    the S3 surface does.
+    """
+    for _ in range(LOOKUPS_MAX):
+        try:
+            return await _get_once(node, key)
+        except NoSuchKey:
+            return None
+        except VersionGone:
+            continue
+    raise VersionGone(f"{key!r} was replaced {LOOKUPS_MAX} times")
+
+
+async def _get_once(node: Node, key: bytes) -> bytes:
+    version = await node.store.get_version(BUCKET, key, None)
     data = node.store.lookups_now().read_small(version)
     if data is not None:
         return data

@@ -1,5 +1,6 @@
 """The page that the core shares with its workers."""
 
+import mmap
 import os
 import subprocess
 import sys
@@ -42,11 +43,17 @@ def test_a_new_page_says_nothing() -> None:
 
 
 def test_a_worker_cannot_write_the_page() -> None:
-    """There is one writer: the core."""
+    """There is one writer, the core: not even the descriptor lets another process write or cut."""
     page = SharedState.create()
     attached = SharedState.attach(os.dup(page.descriptor))
     with pytest.raises(TypeError):
         attached.publish_commit()
+    with pytest.raises(PermissionError):
+        mmap.mmap(page.descriptor, mmap.PAGESIZE, access=mmap.ACCESS_WRITE)
+    with pytest.raises(PermissionError):
+        os.pwrite(page.descriptor, b"x", 0)
+    with pytest.raises(PermissionError):
+        os.ftruncate(page.descriptor, 0)
     page.publish_commit()
     assert attached.commit_count == 1
     attached.close()
