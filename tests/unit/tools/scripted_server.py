@@ -1,6 +1,7 @@
 """A server on loopback that answers each request with the next step of a script, right or wrong."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class ScriptedServer:
     `requests` holds the bytes of every request that was read whole.
     """
 
-    def __init__(self, script: Sequence[Step]) -> None:
+    def __init__(self, script: Sequence[Step], tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._script = list(script)
         self.requests: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -70,6 +72,9 @@ class ScriptedServer:
 
     def _serve_connection(self, connection: socket.socket) -> None:
         try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             self._answer_all(connection)
         except OSError:
             return  # The generator gave up on this connection.

@@ -1,6 +1,7 @@
 """The load generator against a server that answers as it is told: every fault is counted once, as
 what it is, and never as throughput."""
 
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tools.rs3gw_bench.compiler import Programs
 from tools.rs3gw_bench.generator import Endpoint, Load, LoadError, Shape, run_load
 from tools.rs3gw_bench.request_file import Pool, RequestFile
 from tools.rs3gw_bench.signing import SignedRequest
+from tools.rs3gw_bench.single import make_certificate
 
 BODY_BYTES = 4096
 
@@ -262,6 +264,30 @@ def test_a_record_that_points_outside_is_refused(programs: Programs, tmp_path: P
     path.write_bytes(whole)
     with pytest.raises(LoadError, match="points out of the file"):
         run_load(programs.load, Endpoint("127.0.0.1:1"), path, limited(1))
+
+
+def test_over_tls_the_same_is_checked(programs: Programs, tmp_path: Path) -> None:
+    """Large bodies up and down, an end in the middle, and a certificate that is not trusted."""
+    if not programs.has_tls:
+        pytest.skip("built without OpenSSL (apt-get install libssl-dev)")
+    certificate, key, authority = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    pool = Pool(1 << 20)
+    span = pool.body(5, 500_000)
+    requests = RequestFile(pool)
+    requests.add(SignedRequest("PUT", "/", {"host": "x"}), body=span, expected=span)
+    path = requests.save(tmp_path / "requests")
+    right = Step((head_of("200 OK", f"Content-Length: {span.count}") + pool.bytes_of(span),))
+    cut = Step((right.pieces[0][:-1],), closes=True)
+    with ScriptedServer([right, cut, right], context) as server:
+        endpoint = Endpoint(server.address, "localhost", authority)
+        load = run_load(programs.load, endpoint, path, limited(3))
+        assert (load.good, nonzero(load)) == (2, {"closed": 1})
+        bodies = [request.partition(b"\r\n\r\n")[2] for request in server.requests]
+        assert bodies == [pool.bytes_of(span)] * 3
+        stranger = Endpoint(server.address, "example.org", authority)
+        assert nonzero(run_load(programs.load, stranger, path, limited(1))) == {"connect": 1}
 
 
 def test_the_generator_reports_what_it_used_itself(runner: Runner) -> None:

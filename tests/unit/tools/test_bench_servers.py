@@ -243,6 +243,17 @@ def test_without_a_compiler_the_message_says_what_to_install(
         compiler.build(tmp_path)
 
 
+@pytest.mark.parametrize("source", sorted(compiler.SOURCES.glob("*.c")), ids=lambda p: p.name)
+def test_the_sources_give_no_warning(source: Path, programs: Programs) -> None:
+    """With TLS and without; a reader of the build's output sees nothing there."""
+    name = compiler.find_compiler()
+    assert name is not None
+    for further in ((), compiler.TLS_FLAGS) if programs.has_tls else ((),):
+        command = [name, *compiler.FLAGS, *further, "-Werror", "-fsyntax-only", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_programs_are_built_once_for_each_state_of_the_sources(
     programs: Programs, tmp_path: Path
 ) -> None:
