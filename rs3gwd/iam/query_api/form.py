@@ -14,9 +14,10 @@ from msgspec import Struct
 from rs3gwd.base.errors import ApiError
 from rs3gwd.iam.identities.names import invalid
 
-FORM_BYTES_MAX = 256 << 10
-"""Bytes of a request's body: the longest document, 10,240 characters, is three times that encoded,
-four with the rest."""
+FORM_BYTES_MAX = 128 << 10
+"""Bytes of a request's body. The longest document has 10,240 characters, of which each takes up to
+12 bytes encoded. Whoever sends a body is not known before it was read, so this is what a stranger
+can make a connection hold."""
 
 FIELDS_MAX = 512
 PAGE_MAX = 1000

@@ -140,14 +140,13 @@ async def _read_body(request: Request) -> bytes:
     """The whole body. Raises ApiError RequestEntityTooLarge, RequestBodyError."""
     if (request.content_length or 0) > FORM_BYTES_MAX:
         raise _too_large()
-    chunks: list[bytes] = []
-    size = 0
+    # One buffer: a list of what comes two bytes at a time would take thirty times the room.
+    body = bytearray()
     while chunk := await request.body.receive():
-        size += len(chunk)
-        if size > FORM_BYTES_MAX:
+        if len(body) + len(chunk) > FORM_BYTES_MAX:
             raise _too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body += chunk
+    return bytes(body)
 
 
 def _too_large() -> ApiError:
