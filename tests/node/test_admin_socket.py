@@ -176,8 +176,9 @@ def test_want_of_descriptors_is_a_pause_and_not_the_end(start_node: Start) -> No
     """With no descriptor left neither the port nor the socket ends the node, and both come back."""
     node = start_node()
     s3_of(node).create_bucket(Bucket="before")
-    limit = len(os.listdir(f"/proc/{node.pid}/fd")) + 8
-    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    for pid in node.pids:
+        limit = len(os.listdir(f"/proc/{pid}/fd")) + 8
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
     held = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(32)]
     admins = [connect(node) for _ in range(4)]
     held[0].sendall(f"GET /health/live HTTP/1.1\r\nHost: {node.host}\r\n\r\n".encode())
