@@ -207,6 +207,24 @@ def documents(draw: st.DrawFn, *, has_principal: bool = False) -> dict[str, Any]
 
 
 @st.composite
+def plain_documents(draw: st.DrawFn, *, has_principal: bool = False) -> dict[str, Any]:
+    """A policy that most requests match: whom it names decides, and the layer it is in."""
+    found = []
+    for _ in range(draw(st.integers(1, 2))):
+        statement: dict[str, Any] = {
+            "Effect": draw(st.sampled_from(["Allow", "Allow", "Allow", "Deny"])),
+            "Action": draw(st.sampled_from(["*", "*", "s3:GetObject"])),
+            "Resource": "*",
+        }
+        if has_principal:
+            field = draw(st.sampled_from(["Principal", "Principal", "Principal", "NotPrincipal"]))
+            own = st.sampled_from([arn for arn in ARNS if A in arn])
+            statement[field] = {"AWS": draw(st.lists(own | st.sampled_from(ARNS), min_size=1))}
+        found.append(statement)
+    return {"Version": "2012-10-17", "Statement": found}
+
+
+@st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
     """A request."""
     keys = {
@@ -305,6 +323,7 @@ def real_decision(
 
 
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+LAYERS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 
 FULL_CASE = {
@@ -320,6 +339,14 @@ SMALL_CASE = {
     "boundary": st.none(),
     "session": st.none(),
     "resource": documents(has_principal=True),
+}
+
+LAYERS_CASE = {
+    "request": requests(),
+    "identity": st.lists(plain_documents(), max_size=1),
+    "boundary": st.none() | plain_documents(),
+    "session": st.none() | st.lists(plain_documents(), min_size=1, max_size=1),
+    "resource": st.none() | plain_documents(has_principal=True),
 }
 
 
@@ -338,12 +365,18 @@ def test_two_evaluators_decide_alike_on_few_policies() -> None:
     QUICK(given(**SMALL_CASE)(check))()
 
 
+def test_two_evaluators_decide_alike_on_layers() -> None:
+    """With statements that match nearly everything, layers and principals decide; both the same."""
+    LAYERS(given(**LAYERS_CASE)(check))()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_two_evaluators_decide_alike_on_thousands() -> None:
     """The same over thousands of cases of both sizes."""
     THOROUGH(given(**FULL_CASE)(check))()
     THOROUGH(given(**SMALL_CASE)(check))()
+    THOROUGH(given(**LAYERS_CASE)(check))()
 
 
 def test_generated_cases_reach_every_decision() -> None:
