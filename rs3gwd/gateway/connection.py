@@ -267,7 +267,13 @@ class Connection:
         if exchange is None:
             return
         exchange.release()
-        self._now = now = exchange.finish()
+        try:
+            self._now = now = exchange.finish()
+        # A defect of the observer costs this connection alone: it is raised in its task.
+        except Exception as error:  # noqa: BLE001
+            assert self._polled is not None, "only the poller sends what is queued"
+            self._polled.fail(error)
+            return
         self._answered = True
         self.link.deadline = now + self._front.limits.idle_seconds
 

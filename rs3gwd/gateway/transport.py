@@ -181,6 +181,10 @@ class SocketTransport:
         self._resume(outcome.Value(step))
         return True
 
+    def fail(self, error: Exception) -> None:
+        """Raises an error out of the wait of `receive_step`."""
+        self._resume(outcome.Error(error))
+
     def _resume(self, result: "outcome.Outcome[Any]") -> None:
         task, self._task = self._task, None
         if task is not None:

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 import trio
-from wire_harness import get, put, read_all, read_answer, read_answers, running, until
+from wire_harness import Recorder, get, put, read_all, read_answer, read_answers, running, until
 
 from rs3gwd.base.http import Request, Response
 from rs3gwd.gateway.limits import Limits
@@ -189,3 +189,24 @@ async def test_more_requests_than_allowed_are_told_to_slow_down():
         assert (await read_answer(second)).body == b"GET /key"
         await first.aclose()
         await second.aclose()
+
+
+async def test_an_observer_that_raises_costs_one_connection():
+    """The poller serves all the others on, and the failure is reported."""
+
+    class Failing(Recorder):
+        def on_request_done(self, request, response, seconds, bytes_in, bytes_out):
+            if request.raw_path == "/bad":
+                raise ZeroDivisionError
+            super().on_request_done(request, response, seconds, bytes_in, bytes_out)
+
+    recorder = Failing()
+    async with running(addresses=LOCAL, surface=AtOnce(), observer=recorder) as gateway:
+        bad, good = await connect(gateway), await connect(gateway)
+        await bad.send_all(get("/bad"))
+        assert read_answers(await read_all(bad))[0].body == b"GET /bad"
+        await good.send_all(get("/good"))
+        assert (await read_answer(good)).body == b"GET /good"
+        assert [type(error) for error in recorder.failures] == [ZeroDivisionError]
+        await bad.aclose()
+        await good.aclose()
