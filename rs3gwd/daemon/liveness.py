@@ -13,8 +13,9 @@ starting them as fast as they die would only take the machine from those who loo
 LOOK_SECONDS = 0.5
 """Between two looks at the workers."""
 
-LOOK_SECONDS_MAX = 1.0
-"""What one look can add, however long the core was away."""
+LOOK_SECONDS_MAX = LOOK_SECONDS
+"""What one look can add, however long the core was away: the words that came meanwhile may be read
+only after it."""
 
 START_SECONDS_MAX = 60.0
 """How long a worker may take to become ready. It takes half a second; a machine that swaps may

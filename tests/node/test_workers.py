@@ -63,10 +63,10 @@ async def test_a_worker_that_hangs_is_noticed_and_replaced(start_node: Start) ->
 
 async def test_a_stopped_core_does_not_find_its_workers_silent(start_node: Start) -> None:
     """SIGSTOP of the core for longer than the patience: nobody is replaced when it goes on."""
-    node = start_node(environ=IMPATIENT)
+    node = start_node(environ={**TWO, "RS3GW_WORKER_PATIENCE": "4"})
     before = [each["number"] for each in await workers_of(node)]
     send(node.pid, signal.SIGSTOP)
-    await trio.sleep(4)
+    await trio.sleep(6)
     send(node.pid, signal.SIGCONT)
     s3_of(node).create_bucket(Bucket="later")
     await trio.sleep(1)
