@@ -72,6 +72,7 @@ class Place:
         self.crash_at = ""
         """Where the driver is to be stopped: before_sync, after_sync, disk_error, or nowhere."""
         self.append_work: list[Message] = []
+        self.apply_work: list[Message] = []
         self.writes: dict[bytes, Callable[[bytes], None]] = {}
         self.reads: dict[bytes, Callable[[int], None]] = {}
         self.reads_ready: list[ReadState] = []

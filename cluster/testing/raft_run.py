@@ -63,7 +63,6 @@ def _heal(world: World) -> None:
     world.blocked.clear()
     world.loss = 0.0
     for place in world.places.values():
-        place.paused_until_us = min(place.paused_until_us, world.now_us)
         place.slow_until_us = 0
         place.crash_at = ""
 

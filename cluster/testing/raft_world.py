@@ -117,6 +117,7 @@ class World:
         place.busy = False
         place.crash_at = ""
         place.append_work = []
+        place.apply_work = []
         place.writes = {}
         place.reads = {}
         place.reads_ready = []
@@ -275,7 +276,8 @@ class World:
                 if len(place.append_work) == 1:
                     self._begin_append(place)
             elif is_local(message.to):
-                self.at(self.now_us + 200, self._apply_beside, place, place.incarnation, message)
+                place.apply_work.append(message)
+                self.at(self.now_us + 200, self._apply_beside, place, place.incarnation)
         self._serve_reads(place)
 
     def _begin_append(self, place: Place) -> None:
@@ -307,12 +309,14 @@ class World:
         self._serve_reads(place)
         self.work(place)
 
-    def _apply_beside(self, place: Place, incarnation: int, message: Message) -> None:
+    def _apply_beside(self, place: Place, incarnation: int) -> None:
         if place.incarnation != incarnation or not place.alive:
             return
         if place.paused_until_us > self.now_us:
-            self.at(place.paused_until_us, self._apply_beside, place, incarnation, message)
+            self.at(place.paused_until_us, self._apply_beside, place, incarnation)
             return
+        # In the order given, in whatever order a pause has left the events.
+        message = place.apply_work.pop(0)
         self._apply(place, message.entries)
         for response in message.responses:
             place.node.step(response, place.clock_ms(self.now_us))
