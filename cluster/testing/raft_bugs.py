@@ -327,7 +327,7 @@ _ALL: Final = (
     Bug("read_before_own_commit", core=_ReadBeforeOwnCommit),
     Bug("members_lost_on_snapshot", core=_MembersLostOnSnapshot),
     Bug("snapshot_during_apply", core=_SnapshotDuringApply, seeds_max=2000),
-    Bug("old_snapshot_accepted", core=_OldSnapshotAccepted),
+    Bug("old_snapshot_accepted", core=_OldSnapshotAccepted, seeds_max=2000),
     Bug("snapshot_never_given_up", core=_SnapshotNeverGivenUp),
     Bug("auto_leave_forgotten", core=_AutoLeaveForgotten),
     Bug("transfer_to_lagging", core=_TransferToLagging),

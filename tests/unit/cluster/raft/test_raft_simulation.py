@@ -11,28 +11,36 @@ SEEDS = 400
 SEEDS_LONG = 20_000
 
 SAMPLE = (
-    "vote_not_saved",
-    "term_not_saved",
     "ack_before_sync",
-    "leader_counts_unsynced",
-    "votes_twice",
-    "vote_without_log_check",
-    "commit_of_one_half",
-    "learner_counted",
-    "heartbeat_commit_unbounded",
     "always_truncates",
-    "read_without_round",
-    "read_before_own_commit",
-    "members_lost_on_snapshot",
     "auto_leave_forgotten",
-    "rot_as_torn_tail",
     "empty_disk",
+    "heartbeat_commit_unbounded",
+    "leader_counts_unsynced",
+    "leads_before_own_vote",
+    "learner_counted",
+    "lease_for_ever",
+    "members_lost_on_snapshot",
     "no_sessions",
+    "old_term_commit_by_count",
+    "pre_vote_raises_term",
+    "read_before_apply",
+    "read_before_own_commit",
+    "read_without_round",
+    "refusal_taken_for_ack",
+    "snapshot_never_given_up",
+    "snapshot_without_members",
+    "term_not_saved",
     "transfer_to_lagging",
+    "vote_before_sync",
+    "vote_not_saved",
+    "vote_of_one_half",
+    "vote_without_log_check",
+    "votes_twice",
 )
 """Bugs that a few dozen seeds find."""
 
-REGRESSIONS = (50, 225, 281, 350, 372, 522, 1085, 1382)
+REGRESSIONS = (50, 225, 281, 350, 372, 522, 1085, 1382, 10508)
 """Seeds that failed once: late leaders, healing that nobody fed, a term led twice,
 members changed upon a snapshot."""
 
