@@ -103,17 +103,10 @@ class Bodies:
         """Tells the observer of damage."""
         self.observer.on_event(EngineEvent(EventKind.DATA_CORRUPT, detail, segment_id))
 
-    def find_ranges(self, version: VersionRecord, start: int, end: int) -> list[Part]:
-        """What makes up a range of a version now. Raises VersionGone, DataCorrupt, FormatError."""
+    def find_anew(self, version: VersionRecord, start: int, end: int) -> list[Part]:
+        """As `find_parts`, over a transaction of its own: in a thread."""
         with self.environment.read() as txn:
-            if version.blob is not None:
-                record = get_blob(txn, version.blob.blob_id)
-                check_sizes(version.blob.blob_id, record, size_bytes=version.size_bytes)
-                return split_into_parts([BlobRange(record, start, end)])
-            if version.manifest_id is None:
-                return []
-            manifest = get_manifest(txn, version)
-            return split_into_parts(_part_ranges(txn, manifest, start, end))
+            return find_parts(txn, version, start, end)
 
 
 class OpenBody:
@@ -135,8 +128,12 @@ class OpenBody:
         if self._start < self._end:
             try:
                 parts = await self._find_and_pin()
-            except (DataCorrupt, FormatError) as error:
-                bodies.report(str(error))
+            except BaseException as error:
+                # Whoever finds the version replaced looks it up again, and must not meet the same
+                # view: a commit is visible to a new transaction a moment before it is published.
+                bodies.view.drop()
+                if isinstance(error, DataCorrupt | FormatError):
+                    bodies.report(str(error))
                 raise
         self._reader = RangeReader(
             bodies.disk, bodies.access, bodies.workers, bodies.observer, parts
@@ -157,13 +154,13 @@ class OpenBody:
 
     async def _find_and_pin(self) -> list[Part]:
         bodies = self._bodies
-        find = partial(bodies.find_ranges, self._version, self._start, self._end)
+        place = self._version, self._start, self._end
         wanted: set[int] = set()
         for _ in range(LOOKUPS_MAX):
             if self._version.part_count <= INLINE_PARTS_MAX:
-                parts = find()
+                parts = find_parts(bodies.view.transaction(), *place)
             else:
-                parts = await bodies.threads.run(find)
+                parts = await bodies.threads.run(partial(bodies.find_anew, *place))
             wanted = segments_of(parts)
             if bodies.access.pin(wanted):
                 self._pinned = wanted
@@ -172,6 +169,18 @@ class OpenBody:
             f"version {self._version.version_id} lies in segments that are not there: "
             + ", ".join(f"{segment_id:016x}" for segment_id in sorted(wanted))
         )
+
+
+def find_parts(txn: Transaction, version: VersionRecord, start: int, end: int) -> list[Part]:
+    """What makes up a range of a version. Raises VersionGone, DataCorrupt, FormatError."""
+    if version.blob is not None:
+        record = get_blob(txn, version.blob.blob_id)
+        check_sizes(version.blob.blob_id, record, size_bytes=version.size_bytes)
+        return split_into_parts([BlobRange(record, start, end)])
+    if version.manifest_id is None:
+        return []
+    manifest = get_manifest(txn, version)
+    return split_into_parts(_part_ranges(txn, manifest, start, end))
 
 
 def _part_ranges(

@@ -9,7 +9,7 @@ import trio.testing
 from engine_world import World
 
 from rs3gwd.base.commands import CreateBucket, PutBucketTagging
-from rs3gwd.base.errors import DataCorrupt, NoSuchBucket
+from rs3gwd.base.errors import DataCorrupt, NoSuchBucket, VersionGone
 from rs3gwd.base.records import BucketRecord
 from rs3gwd.engine import queries
 from rs3gwd.engine.engine import Engine
@@ -17,7 +17,9 @@ from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.tables import Table
 from rs3gwd.engine.view import View
+from rs3gwd.testing import worker_jobs as jobs
 from rs3gwd.testing.faulty_disk import MemoryDisk
+from rs3gwd.testing.open_local import open_local
 
 
 def transaction_of(txn: Transaction) -> Transaction:
@@ -221,3 +223,22 @@ async def test_damage_ends_a_view(tmp_path: Path) -> None:
             engine.look_up(damaged)
         assert engine.look_up(transaction_of) is not first
     assert len(world.events.all) == 1
+
+
+async def test_a_body_is_found_in_the_view_that_its_version_was_found_in(tmp_path: Path) -> None:
+    """A commit that is made and not yet published replaces nothing for a reader; and one who finds
+    a version gone begins anew, or a retry would meet the same old view again and again."""
+    async with open_local(str(tmp_path)) as node:
+        await jobs.create_bucket(node)
+        await jobs.put(node, b"key", jobs.bytes_of(b"key", 100_000))
+        version = await node.store.get_version(jobs.BUCKET, b"key", None)
+        assert version.blob is not None
+        with node.engine.environment.write() as txn:
+            assert txn.delete(Table.BLOBS, version.blob.blob_id)
+        assert await jobs.get(node, b"key") == jobs.bytes_of(b"key", 100_000)
+        node.engine.parts.view.drop()
+        before = node.engine.look_up(transaction_of)
+        with pytest.raises(VersionGone):
+            async with node.engine.open_body(version, 0, 1):
+                pass
+        assert node.engine.look_up(transaction_of) is not before
