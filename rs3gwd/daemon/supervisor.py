@@ -130,7 +130,7 @@ class Supervisor:
         self._places = [_Place(index) for index in range(count)]
         self._members: dict[int, Member] = {}
         self._numbers = count_from(1)
-        self._scraping: set[int] = set()
+        self._scraping: dict[int, int] = {}
         self._charge: Charge | None = None
         self._all_ready = trio.Event()
         self._is_rolling = False
@@ -340,18 +340,21 @@ class Supervisor:
             case Figures():
                 self.collector.answer(member.number, word.turn, word.report)
             case AskScrape():
-                if member.number not in self._scraping:
-                    self._scraping.add(member.number)
-                    self._nursery.start_soon(self._scrape_for, member, word.turn)
+                is_busy = member.number in self._scraping
+                self._scraping[member.number] = word.turn
+                if not is_busy:
+                    self._nursery.start_soon(self._scrape_for, member)
             case Stopped():
                 member.connections_cut = word.connections_cut
                 self.collector.report(member.number, word.report)
 
-    async def _scrape_for(self, member: Member, turn: int) -> None:
-        try:
+    async def _scrape_for(self, member: Member) -> None:
+        """Answers the last question of a worker; one that it gave up may have come before."""
+        answered = 0
+        while (turn := self._scraping[member.number]) != answered:
             self._send(member, Scraped(turn, await self.collector.scrape()))
-        finally:
-            self._scraping.discard(member.number)
+            answered = turn
+        del self._scraping[member.number]
 
     def _succeed(self, member: Member) -> None:
         """A worker is dead: sees to it that its place has another one, where it should."""
