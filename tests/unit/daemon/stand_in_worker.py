@@ -11,7 +11,20 @@ import time
 
 import msgspec
 
-from rs3gwd.daemon.control import Beat, Begin, FromWorker, Ready, Report, Stopped, receive_begin
+from rs3gwd.daemon.control import (
+    AskScrape,
+    Beat,
+    Begin,
+    Figures,
+    FromCore,
+    FromWorker,
+    Ready,
+    Report,
+    Scraped,
+    Stopped,
+    receive_begin,
+)
+from rs3gwd.engine.frames import FrameSplitter
 from rs3gwd.gateway.front import Statistics
 
 REPORT = Report(Statistics(3, 0, 0, False, *([0] * 8)), [])
@@ -51,6 +64,23 @@ def babble(control: socket.socket, begin: Begin) -> None:
         say(control, Ready())
         control.sendall(b"\x00\x00\x00\x01\x80")
         time.sleep(60)
+
+
+def ask_twice(control: socket.socket, _begin: Begin) -> None:
+    """Asks for a page, gives up, asks again, and beats once it has the second answer."""
+    say(control, Ready())
+    say(control, AskScrape(1))
+    say(control, AskScrape(2))
+    splitter, turns = FrameSplitter(), set()
+    while 2 not in turns:
+        for payload in splitter.feed(control.recv(65536)):
+            word = msgspec.msgpack.decode(payload, type=FromCore)
+            if isinstance(word, Scraped):
+                turns.add(word.turn)
+            else:
+                say(control, Figures(word.turn, REPORT))
+    say(control, Beat(Report(Statistics(77, 0, 0, False, *([0] * 8)), [])))
+    time.sleep(60)
 
 
 def stay(control: socket.socket, _begin: Begin) -> None:

@@ -153,6 +153,17 @@ async def test_a_restart_whose_new_worker_dies_leaves_the_old_one() -> None:
         os.close(charge.log_lock)
 
 
+async def test_a_question_for_metrics_is_answered_though_one_before_was_given_up() -> None:
+    """The last one that a worker asks gets its page."""
+    supervisor, engine = make("ask_twice"), RecordingEngine()
+    async with serving(supervisor, engine):
+        while True:
+            fronts = [supervisor.collector.front_of(number) for number in (1, 2)]
+            if [front and front.connections for front in fronts] == [77, 77]:
+                break
+            await trio.sleep(0.01)
+
+
 @pytest.mark.parametrize("after_seconds", [0.0, 0.3, 1.0])
 async def test_an_end_in_the_middle_of_a_restart_ends_old_and_new(after_seconds: float) -> None:
     """Whatever the restart has come to, no process is left and each is reported gone once."""
