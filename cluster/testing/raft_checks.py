@@ -213,7 +213,10 @@ class Checks:
         """A leader tells another to take over (thesis, 3.10: it has all the log by then)."""
         known = leader.raft.progress.get(to)
         _require(
-            known is None or known.match == leader.raft.log.last_index(),
+            known is None
+            # Given up meanwhile, and the log has grown while the word waited to leave.
+            or leader.raft.transferee != to
+            or known.match == leader.raft.log.last_index(),
             f"transfer: {leader.id} hands over to {to}, which lags",
         )
 

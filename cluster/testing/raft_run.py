@@ -103,6 +103,9 @@ def _help_along(world: World) -> None:
     nodes that were removed, and may not know it, from standing for ever."""
     leader = world.leader
     if leader is None:
+        for place in world.places.values():
+            if not place.alive:
+                world.start(place)
         return
     members = leader.raft.configuration
     if members.is_joint and not members.auto_leave:

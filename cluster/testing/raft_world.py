@@ -333,6 +333,10 @@ class World:
         place.applied = index
         place.conf_state = snapshot.conf_state
         state = place.raft.configuration.conf_state()
+        if place.raft.log.unstable.snapshot is not None:
+            # The core is further already: another snapshot has come while this one was written.
+            later = place.raft.log.unstable.snapshot
+            state = snapshot.conf_state if later.index > index else state
         self.checks.on_restored(place, index, state)
 
     def _apply(self, place: Place, entries: tuple[Entry, ...]) -> None:

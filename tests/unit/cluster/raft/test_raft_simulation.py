@@ -40,7 +40,7 @@ SAMPLE = (
 )
 """Bugs that a few dozen seeds find."""
 
-REGRESSIONS = (50, 225, 281, 350, 372, 522, 1085, 1382, 10508)
+REGRESSIONS = (50, 225, 281, 350, 372, 522, 1085, 1382, 10508, 11531, 11647, 11653)
 """Seeds that failed once: late leaders, healing that nobody fed, a term led twice,
 members changed upon a snapshot."""
 
