@@ -14,28 +14,25 @@ The boundary of DESIGN D5 runs between the first line and the others: stages kno
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import trio
 from msgspec import Struct
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
-from rs3gwd.base.errors import DataCorrupt, DiskFailed, FormatError, StoreError
+from rs3gwd.base.errors import DiskFailed
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.ports import Clock, Disk, Random, StagedBlob, Threads
-from rs3gwd.base.records import Durability, VersionRecord
 from rs3gwd.engine.blobs import BlobIds, SegmentState
-from rs3gwd.engine.bodies import Bodies, OpenBody
+from rs3gwd.engine.bodies import Bodies
 from rs3gwd.engine.commit import Committer
 from rs3gwd.engine.compaction import Compactor
 from rs3gwd.engine.environment import (
     MAP_BYTES_DEFAULT,
     Environment,
-    Transaction,
     translate_error,
 )
 from rs3gwd.engine.events import Observer, SilentObserver
@@ -47,7 +44,8 @@ from rs3gwd.engine.recovery import find_store, recover_unsynced
 from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segments import SegmentStore
 from rs3gwd.engine.shared_state import SharedState
-from rs3gwd.engine.stage import BodyStage, StagedBody, StageParts
+from rs3gwd.engine.stage import StagedBody, StageParts
+from rs3gwd.engine.store_reads import StoreReads
 from rs3gwd.engine.unsynced import UnsyncedBlobs
 from rs3gwd.engine.view import View
 from rs3gwd.engine.workers import Workers
@@ -249,12 +247,12 @@ class EngineParts:
         )
 
 
-class Engine:
+class Engine(StoreReads):
     """An open store. Made by `open`; `run` must be active for anything but `environment` reads."""
 
     def __init__(self, parts: EngineParts) -> None:
         self.parts = parts
-        self._view = parts.view
+        super().__init__(parts.view, parts.bodies, parts.stage_parts)
         self.environment = parts.environment
         self.memory = parts.memory
         self.shared = parts.shared
@@ -299,47 +297,11 @@ class Engine:
             nursery.start_soon(parts.compactor.run)
             task_status.started()
 
-    def stage(self, *, size_hint: int | None, durability: Durability) -> BodyStage:
-        """A place for one body, an async context manager; see `rs3gwd.base.ports.Stage`."""
-        return BodyStage(self.parts.stage_parts, size_hint=size_hint, durability=durability)
-
     async def submit(self, command: AnyCommand, staged: StagedBlob | None = None) -> CommandResult:
         """Commits a command and the body it names; see `rs3gwd.base.ports.ObjectStore.submit`."""
         assert staged is None or isinstance(staged, StagedBody)
         result: CommandResult = await self.parts.pipeline.submit(command, staged)
         return result
-
-    def open_body(self, version: VersionRecord, start: int, end: int) -> OpenBody:
-        """Verified bytes of a version, an async context manager giving a BodyReader.
-
-        Raises (on entry) VersionGone, DataCorrupt.
-        """
-        return self.parts.bodies.open(version, start, end)
-
-    def read_small(self, version: VersionRecord) -> bytes | None:
-        """A small body that is in the page cache, verified; None where `open_body` must be used.
-
-        Raises VersionGone, DataCorrupt.
-        """
-        return self.parts.bodies.read_small(version)
-
-    def look_up(
-        self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
-    ) -> T:
-        """`query` over the state of the last commit: it sees all that was acknowledged before.
-
-        Call it on the event loop. Raises what `query` raises; the observer is told of a damaged
-        row that it met.
-        """
-        try:
-            return query(self._view.transaction(), *args, **options)
-        except StoreError:
-            raise
-        except BaseException as error:
-            self._view.drop()
-            if isinstance(error, DataCorrupt | FormatError):
-                self.parts.bodies.report(str(error))
-            raise
 
     async def tick(self) -> None:
         """One round of housekeeping now; for tests and tools."""

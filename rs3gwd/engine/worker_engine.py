@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import trio
 from msgspec import Struct
@@ -30,20 +29,17 @@ from msgspec import Struct
 from rs3gwd.base.commands import AnyCommand, CommandResult
 from rs3gwd.base.errors import (
     CoreGone,
-    DataCorrupt,
     DiskFailed,
     FormatError,
     Overloaded,
-    StoreError,
 )
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.ports import Clock, Disk, Random, StagedBlob, Threads
-from rs3gwd.base.records import Durability, VersionRecord
 from rs3gwd.engine.blobs import BlobIds
-from rs3gwd.engine.bodies import Bodies, OpenBody
+from rs3gwd.engine.bodies import Bodies
 from rs3gwd.engine.channel import Channel
 from rs3gwd.engine.engine import ENVIRONMENT_DIRECTORY, EngineSettings
-from rs3gwd.engine.environment import Environment, Transaction
+from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.events import EngineEvent, Observer, SilentObserver
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
 from rs3gwd.engine.remote_commit import RemoteCommit
@@ -51,7 +47,8 @@ from rs3gwd.engine.remote_lanes import RemoteLanes
 from rs3gwd.engine.segment_access import SegmentAccess
 from rs3gwd.engine.segments import SegmentWriter
 from rs3gwd.engine.shared_state import SharedState
-from rs3gwd.engine.stage import BodyStage, StagedBody, StageParts
+from rs3gwd.engine.stage import StagedBody, StageParts
+from rs3gwd.engine.store_reads import StoreReads
 from rs3gwd.engine.tables import Table, u64
 from rs3gwd.engine.view import View
 from rs3gwd.engine.wire import (
@@ -233,12 +230,12 @@ class WorkerParts:
         self.shared.close()
 
 
-class WorkerEngine:
+class WorkerEngine(StoreReads):
     """An open store in a worker process; see `rs3gwd.engine.face.EngineFace`."""
 
     def __init__(self, parts: WorkerParts) -> None:
         self.parts = parts
-        self._view = parts.view
+        super().__init__(parts.view, parts.bodies, parts.stage_parts)
         self._is_core_gone = False
         self.memory = parts.memory
 
@@ -306,46 +303,10 @@ class WorkerEngine:
             parts.commit.stop(gone)
             parts.lanes.fail_all(gone)
 
-    def stage(self, *, size_hint: int | None, durability: Durability) -> BodyStage:
-        """A place for one body, an async context manager; see `rs3gwd.base.ports.Stage`."""
-        return BodyStage(self.parts.stage_parts, size_hint=size_hint, durability=durability)
-
     async def submit(self, command: AnyCommand, staged: StagedBlob | None = None) -> CommandResult:
         """Commits a command and the body it names; see `rs3gwd.base.ports.ObjectStore.submit`."""
         assert staged is None or isinstance(staged, StagedBody)
         return await self.parts.commit.submit(command, staged)
-
-    def open_body(self, version: VersionRecord, start: int, end: int) -> OpenBody:
-        """Verified bytes of a version, an async context manager giving a BodyReader.
-
-        Raises (on entry) VersionGone, DataCorrupt.
-        """
-        return self.parts.bodies.open(version, start, end)
-
-    def read_small(self, version: VersionRecord) -> bytes | None:
-        """A small body that is in the page cache, verified; None where `open_body` must be used.
-
-        Raises VersionGone, DataCorrupt.
-        """
-        return self.parts.bodies.read_small(version)
-
-    def look_up(
-        self, query: Callable[Concatenate[Transaction, P], T], *args: P.args, **options: P.kwargs
-    ) -> T:
-        """`query` over the state of the last commit: it sees all that was acknowledged before.
-
-        Call it on the event loop. Raises what `query` raises; the observer is told of a damaged
-        row that it met.
-        """
-        try:
-            return query(self._view.transaction(), *args, **options)
-        except StoreError:
-            raise
-        except BaseException as error:
-            self._view.drop()
-            if isinstance(error, DataCorrupt | FormatError):
-                self.parts.bodies.report(str(error))
-            raise
 
     @property
     def disk_failure(self) -> str | None:
