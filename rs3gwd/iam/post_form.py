@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.ports import Directory
-from rs3gwd.iam.principal import Principal, principal_of
+from rs3gwd.iam.principal import Principal, signer_of
 from rs3gwd.iam.refusal import (
     mechanism_not_supported,
     signature_does_not_match,
@@ -30,8 +30,6 @@ from rs3gwd.iam.sigv4_claim import ALGORITHM
 
 VERSION_4_FIELDS = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 VERSION_2_FIELDS = ("awsaccesskeyid", "signature")
-
-_SECRET_OF_NOBODY = "no account has this secret, and comparing with it takes as long"
 
 
 def authenticate_form(
@@ -77,9 +75,7 @@ def _verify_4(
     access_key_id, date = parts[0], parts[1]
     if not fields["x-amz-date"].startswith(f"{date}T"):
         raise _wrong("X-Amz-Date", "must be of the date in X-Amz-Credential")
-    record = directory.access_key(access_key_id)
-    principal = principal_of(record, directory)
-    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
+    principal, secret = signer_of(access_key_id, directory)
     text = fields["policy"].encode()
     expected = signing_keys.get(secret, date, region).sign(text)
     return _proved(principal, access_key_id, expected, fields["x-amz-signature"], text)
@@ -88,9 +84,7 @@ def _verify_4(
 def _verify_2(fields: Mapping[str, str], directory: Directory) -> Principal:
     _require(fields, (*VERSION_2_FIELDS, "policy"))
     access_key_id = fields["awsaccesskeyid"]
-    record = directory.access_key(access_key_id)
-    principal = principal_of(record, directory)
-    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
+    principal, secret = signer_of(access_key_id, directory)
     text = fields["policy"].encode()
     expected = b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
     return _proved(principal, access_key_id, expected, fields["signature"], text)

@@ -10,6 +10,8 @@ from rs3gwd.base.identities import IdentityKind, IdentityRecord
 from rs3gwd.base.ports import Directory
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
 
+SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
+
 
 class Principal(Struct, frozen=True):
     """Whom a request was signed for; `account` is None for an anonymous one.
@@ -41,6 +43,19 @@ def principal_of(record: AccessKeyRecord | None, directory: Directory) -> Princi
     if user is None:
         return None
     return Principal(account=account, access_key_id=record.access_key_id, user=user)
+
+
+def signer_of(access_key_id: str, directory: Directory) -> tuple[Principal | None, str]:
+    """Whom a key that a request names stands for, and the secret to compare with.
+
+    For a key that stands for nobody the secret is one that nobody has, so that the comparison is
+    made all the same and takes as long.
+    """
+    record = directory.access_key(access_key_id)
+    principal = principal_of(record, directory)
+    if record is None or principal is None:
+        return None, SECRET_OF_NOBODY
+    return principal, record.secret
 
 
 class Decision(Struct, frozen=True):

@@ -19,7 +19,7 @@ from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Directory
 from rs3gwd.iam.canonical import QueryPairs, decode_query_text
-from rs3gwd.iam.principal import Principal, principal_of
+from rs3gwd.iam.principal import Principal, signer_of
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     mechanism_not_supported,
@@ -98,8 +98,6 @@ _UNSIGNED_PARAMETERS = frozenset(
 )
 """Parameters that version 2 does not sign and that only shape a listing of what was signed for."""
 
-_SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
-
 
 def verify_query(
     request: Request,
@@ -125,9 +123,7 @@ def verify_query(
     _refuse_expired(parameters["Expires"], now_ms)
     text = _string_to_sign(request, parameters, virtual_host_domains)
     access_key_id, signature = parameters["AWSAccessKeyId"], parameters["Signature"]
-    record = directory.access_key(access_key_id)
-    principal = principal_of(record, directory)
-    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
+    principal, secret = signer_of(access_key_id, directory)
     expected = b64encode(hmac.digest(secret.encode(), text, "sha1"))
     matches = hmac.compare_digest(expected, signature.encode("latin-1"))
     if principal is None:

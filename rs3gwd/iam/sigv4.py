@@ -31,7 +31,7 @@ from rs3gwd.iam.canonical import (
     canonical_uri,
     join_query,
 )
-from rs3gwd.iam.principal import Principal, principal_of
+from rs3gwd.iam.principal import Principal, signer_of
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     request_has_expired,
@@ -61,8 +61,6 @@ _SINGLE_HEADERS = ("authorization", "host", "date", "x-amz-date", "x-amz-content
 _HASH_BLOCK_BYTES = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
-
-_SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
 
 
 class SigningKey:
@@ -245,9 +243,7 @@ def _verify(
         payload_hash=claim.payload_hash,
     )
     text = string_to_sign(timestamp=claim.timestamp, scope=signer.scope, request=canonical)
-    record = directory.access_key(signer.access_key_id)
-    principal = principal_of(record, directory)
-    secret = _SECRET_OF_NOBODY if record is None or principal is None else record.secret
+    principal, secret = signer_of(signer.access_key_id, directory)
     signing_key = signing_keys.get(secret, signer.date, signer.region, signer.service)
     # Text that is not ASCII cannot be compared in constant time, and cannot be hex digits.
     matches = claim.signature.isascii() and hmac.compare_digest(

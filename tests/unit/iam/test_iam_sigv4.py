@@ -18,6 +18,7 @@ from iam_world import (
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
+from rs3gwd.iam.principal import SECRET_OF_NOBODY
 from rs3gwd.iam.sigv4 import SigningKeyCache, derive_signing_key
 
 MINUTE_MS = 60_000
@@ -376,9 +377,7 @@ def test_the_cache_of_signing_keys_is_bounded_and_right() -> None:
 
 def test_the_secret_for_unknown_keys_opens_nothing() -> None:
     """Even a request signed with the stand-in secret is refused as an unknown key."""
-    from rs3gwd.iam import sigv4
-
     cache = SigningKeyCache()
-    cache.get(sigv4._SECRET_OF_NOBODY, "20130524", "us-east-1")
+    cache.get(SECRET_OF_NOBODY, "20130524", "us-east-1")
     request = sign_header(key_id="AKIANOBODY0000000000")
     assert refusal(request).api_code == "InvalidAccessKeyId"
