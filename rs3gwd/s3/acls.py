@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from rs3gwd.base.commands import PutObjectAcl
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Response
-from rs3gwd.base.records import Attributes, Grant, VersionRecord
+from rs3gwd.base.records import Attributes, Grant
 from rs3gwd.iam.acl import Subject, is_public, private_acl
 from rs3gwd.iam.bucket_access import BucketAccess, Kind, Ownership, encode_acl
 from rs3gwd.s3.acl_document import (
@@ -33,6 +33,7 @@ from rs3gwd.s3.bucket_configuration import put_document
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.headers import attributes_from
 from rs3gwd.s3.object_arguments import access_of, bucket_of, requested_version, version_headers
+from rs3gwd.s3.permission import object_acl
 from rs3gwd.s3.xml_read import CONFIGURATION_BYTES_MAX
 from rs3gwd.s3.xml_write import CONTENT_TYPE
 
@@ -102,12 +103,6 @@ async def put_object_acl(call: Call) -> Response:
             PutObjectAcl(bucket=call.bucket, key=call.key, version_id=version.version_id, acl=acl)
         )
     return Response(200, version_headers(bucket_of(call), version.version_id))
-
-
-def object_acl(version: VersionRecord) -> list[Grant]:
-    """The list of a version; without one of its own it is private."""
-    attributes = version.attributes
-    return private_acl(attributes.owner_id) if attributes.acl is None else attributes.acl
 
 
 def possession_of(call: Call) -> Possession:

@@ -33,7 +33,12 @@ from rs3gwd.s3.conditions import check_copy_source, copy_source_conditions
 from rs3gwd.s3.hashing import BodyDigests
 from rs3gwd.s3.names import is_bucket_name
 from rs3gwd.s3.object_arguments import check_version_id, shows_versions
-from rs3gwd.s3.permission import bucket_arn, find_object, object_arn
+from rs3gwd.s3.permission import (
+    bucket_arn,
+    check_expected_owner,
+    find_object,
+    object_arn,
+)
 from rs3gwd.s3.ranges import ByteRange
 from rs3gwd.s3.together import Job, run_together
 
@@ -195,10 +200,8 @@ def _authorize(
     call: Call, name: SourceName, bucket: BucketRecord, lookups: Lookups
 ) -> BucketAccess:
     """That the caller may read the source; what its bucket says about that."""
-    expected = call.request.headers.get("x-amz-source-expected-bucket-owner")
-    if expected is not None and expected != bucket.owner_id:
-        raise ApiError("AccessDenied")
     access = call.services.access.of(bucket, lookups.get_configuration)
+    check_expected_owner(call.request, "x-amz-source-expected-bucket-owner", access)
     call.gate.require(
         "s3:GetObject" if name.version_id is None else "s3:GetObjectVersion",
         object_arn(name.bucket, name.key),

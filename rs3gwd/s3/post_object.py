@@ -22,23 +22,23 @@ from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request, Response
 from rs3gwd.base.limits import KEY_BYTES_MAX, OBJECT_TAGS_MAX
 from rs3gwd.base.ports import BodyStream
-from rs3gwd.iam.gate import Gate, is_by_list
-from rs3gwd.iam.payload import PayloadKind, PayloadPlan
+from rs3gwd.iam.payload import Authenticated, PayloadKind, PayloadPlan
 from rs3gwd.iam.post_form import VERSION_2_FIELDS, VERSION_4_FIELDS, authenticate_form
 from rs3gwd.iam.post_policy import PostPolicy, check_post_policy, read_post_policy
 from rs3gwd.iam.principal import Principal
-from rs3gwd.iam.request_side import RequestSide
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.s3.admission import admit
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.form_reader import FormReader, boundary_of
-from rs3gwd.s3.header_actions import OBJECT_HEADER_ACTIONS
 from rs3gwd.s3.objects import put_object
-from rs3gwd.s3.permission import object_arn
+from rs3gwd.s3.operations import OPERATIONS
+from rs3gwd.s3.route import Route
 from rs3gwd.s3.tag_set import parse_tagging
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, url_encode
 
 OPERATION = "PostObject"
-ACTION = "s3:PutObject"
+_PUT_OBJECT = next(row for row in OPERATIONS if row.name == "PutObject")
+
 FILE_NAME_VARIABLE = "${filename}"
 
 _HEADER_FIELDS = frozenset(
@@ -205,31 +205,15 @@ async def _admit(
     """The PUT that the form stands for, permitted. Raises ApiError AccessDenied; NoSuchBucket."""
     key = form_key(form.fields, form.file_name)
     put = replace(request, headers=form_headers(form.fields), content_length=None, body=form.file)
-    lookups = await services.store.wait_lookups()
-    record = lookups.get_bucket(bucket)
-    access = services.access.of(record, lookups.get_configuration)
-    side = RequestSide(put, {}, services.clock.now_ms(), services.region, creates_object=True)
-    gate = Gate(principal, side, services.permissions.of(principal, services.directory))
-    resource = object_arn(bucket, key)
-    decision = gate.require(ACTION, resource, access)
-    if not is_by_list(decision):
-        for name, action in OBJECT_HEADER_ACTIONS:
-            if name in put.headers:
-                gate.require(action, resource, access)
-    return Call(
-        request=put,
-        operation=OPERATION,
-        bucket=bucket,
-        key=key,
-        query={},
-        payload=PayloadPlan(
-            kind=PayloadKind.UNSIGNED, expected_sha256=None, decoder=None, decoded_length=None
-        ),
-        decision=decision,
-        gate=gate,
-        services=services,
-        bucket_record=record,
-        access=access,
+    payload = PayloadPlan(
+        kind=PayloadKind.UNSIGNED, expected_sha256=None, decoder=None, decoded_length=None
+    )
+    return admit(
+        services,
+        put,
+        Route(_PUT_OBJECT, bucket, key, {}),
+        Authenticated(principal=principal, payload=payload),
+        await services.store.wait_lookups(),
     )
 
 

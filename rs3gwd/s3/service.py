@@ -14,8 +14,6 @@ body and a CORS preflight not at all: both go ways of their own.
 """
 
 from collections.abc import Awaitable
-from functools import partial
-from typing import NoReturn
 
 import msgspec
 
@@ -27,30 +25,18 @@ from rs3gwd.base.errors import (
     Rs3gwError,
 )
 from rs3gwd.base.http import Request, Response
-from rs3gwd.base.ports import Lookups
-from rs3gwd.base.records import BucketRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
-from rs3gwd.iam.bucket_access import BucketAccess
-from rs3gwd.iam.gate import Gate, is_by_list
-from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.payload import Authenticated
-from rs3gwd.iam.principal import Decision
 from rs3gwd.iam.query_api.service import QueryPorts, QueryService, service_of
-from rs3gwd.iam.request_side import RequestSide
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.s3.admission import admit
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.errors import error_response
-from rs3gwd.s3.operations import Level, Operation
-from rs3gwd.s3.permission import bucket_arn, find_object, object_arn
+from rs3gwd.s3.permission import bucket_arn
 from rs3gwd.s3.post_object import OPERATION as _FORM_UPLOAD
 from rs3gwd.s3.post_object import post_object
 from rs3gwd.s3.route import Route, Router
-
-EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
-
-_BUCKET_MAKER = "CreateBucket"
-"""The one operation on a bucket that does not need the bucket."""
 
 _PREFLIGHT = "Preflight"
 
@@ -149,7 +135,7 @@ class S3Service:
             lookups = self._services.store.lookups_now()
             if lookups is None:
                 return self._carry_out(request, route, authenticated)
-            call = self._admit(request, route, authenticated, lookups)
+            call = admit(self._services, request, route, authenticated, lookups)
             at_once = route.operation.at_once
             response = at_once(call, lookups) if at_once is not None else None
             if response is None:
@@ -181,7 +167,7 @@ class S3Service:
         try:
             if call is None:
                 lookups = await self._services.store.wait_lookups()
-                call = self._admit(request, route, authenticated, lookups)
+                call = admit(self._services, request, route, authenticated, lookups)
             handler = route.operation.handler
             assert handler is not None, "what nobody handles is not admitted"
             response = await handler(call)
@@ -198,42 +184,6 @@ class S3Service:
             now_ms=self._services.clock.now_ms(),
             settings=self._settings,
             signing_keys=self._signing_keys,
-        )
-
-    def _admit(
-        self, request: Request, route: Route, authenticated: Authenticated, lookups: Lookups
-    ) -> Call:
-        """Permission: every handler is called with what this gives. Raises ApiError."""
-        operation, services = route.operation, self._services
-        record: BucketRecord | None = None
-        access: BucketAccess | None = None
-        if operation.level is not Level.SERVICE and operation.name != _BUCKET_MAKER:
-            record = lookups.get_bucket(route.bucket)
-            access = services.access.of(record, lookups.get_configuration)
-        side = RequestSide(
-            request, route.query, services.clock.now_ms(), services.region, operation.creates
-        )
-        principal = authenticated.principal
-        gate = Gate(principal, side, services.permissions.of(principal, services.directory))
-        decision = _decide(gate, route, access, lookups)
-        if access is not None:
-            _check_expected_owner(request, access)
-            if operation.header_actions and not is_by_list(decision):
-                _decide_headers(gate, request, operation, decision, access)
-        if operation.handler is None:
-            _not_implemented(operation)
-        return Call(
-            request=request,
-            operation=operation.name,
-            bucket=route.bucket,
-            key=route.key,
-            query=route.query,
-            payload=authenticated.payload,
-            decision=decision,
-            gate=gate,
-            services=services,
-            bucket_record=record,
-            access=access,
         )
 
     def _refusal(
@@ -261,48 +211,6 @@ class S3Service:
         )
 
 
-def _decide(gate: Gate, route: Route, access: BucketAccess | None, lookups: Lookups) -> Decision:
-    """That the caller may do this. Raises ApiError AccessDenied."""
-    operation = route.operation
-    action = operation.action
-    if operation.version_action and "versionId" in route.query:
-        action = operation.version_action
-    if access is None:
-        if operation.handler is None and gate.principal.account is not None:
-            # What is missing belongs to nobody, so that there is nothing to be allowed.
-            _not_implemented(operation)
-        return gate.require_service(action, bucket_arn(route.bucket))
-    if operation.level is Level.BUCKET:
-        resource = bucket_arn(route.bucket)
-        if operation.is_of_many:
-            return gate.require_each(action, resource, access)
-        return gate.require(action, resource, access)
-    version_id = route.query.get("versionId")
-    find = partial(find_object, lookups, route.bucket, route.key, version_id)
-    return gate.require(action, object_arn(route.bucket, route.key), access, find)
-
-
-def _decide_headers(
-    gate: Gate, request: Request, operation: Operation, decision: Decision, access: BucketAccess
-) -> None:
-    """What some headers ask for needs a permission of its own. Raises ApiError AccessDenied."""
-    for name, action in operation.header_actions:
-        if name in request.headers:
-            gate.require(action, decision.resource, access)
-
-
-def _check_expected_owner(request: Request, access: BucketAccess) -> None:
-    """The caller may name the owner they expect, by canonical id or by account number.
-
-    Source: "Verifying bucket ownership with bucket owner condition" in the Amazon S3 User Guide.
-    """
-    expected = request.headers.get(EXPECTED_OWNER_HEADER)
-    if expected is None:
-        return
-    if expected not in (access.owner_id, account_id_of(access.owner_id)):
-        raise ApiError("AccessDenied")
-
-
 def _note(response: Response, call: Call) -> None:
     """Says in an answer what it answers, and that its caller pays where that is so."""
     response.operation = call.operation
@@ -324,7 +232,3 @@ def _as_far_as_known(error: Rs3gwError, call: Call) -> Rs3gwError:
 
 def _with_headers(request: Request, more: dict[str, str]) -> Request:
     return msgspec.structs.replace(request, headers={**request.headers, **more})
-
-
-def _not_implemented(operation: Operation) -> NoReturn:
-    raise ApiError("NotImplemented", f"{operation.name} is not implemented")

@@ -202,6 +202,14 @@ async def test_the_signer_must_be_allowed_to_write(forms: Forms) -> None:
     assert (await forms.stored()).status == 404
 
 
+async def test_the_owner_whom_a_form_expects_must_be_the_owner(forms: Forms) -> None:
+    """A mistake is 403 and stores nothing, as with a PUT."""
+    for owner, status in ((BOB, 403), (ALICE, 204)):
+        fields = {"key": "k", "x-amz-expected-bucket-owner": owner.canonical_id}
+        assert (await forms.post(form(forms.signed(fields)))).status == status
+        assert (await forms.stored()).status == (200 if status == 204 else 404)
+
+
 async def test_the_older_signature_is_an_option(forms: Forms) -> None:
     """Where version 2 is not taken for POST it is refused, right or wrong."""
     world = S3World()
