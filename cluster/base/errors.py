@@ -13,6 +13,10 @@
         Unavailable          it is not there yet
       SnapshotNotReady       no snapshot can be given at this moment; retry
       IdentityError          this disk and this node do not belong together; a human decides
+      PeerError              a call to another node gave no answer
+        PeerUnreachable      it was surely not run; retry elsewhere
+        PeerTimeout          it may have been run; only what is safe twice is sent again
+        RemoteFailure        the other node answered with an error of its own
 
 Each class has a stable `code` and says whether to try again (`retryable`) and whose fault it is
 (`fault`: caller, peer, disk or bug). Broken invariants are not here: they are assertions.
@@ -109,3 +113,34 @@ class IdentityError(ClusterError):
 
     code = "identity"
     fault = "caller"
+
+
+class PeerError(ClusterError):
+    """Another node gave no result."""
+
+    code = "peer"
+    retryable = True
+    fault = "peer"
+
+
+class PeerUnreachable(PeerError):
+    """Nobody there, or the connection broke before the call left: it was not run."""
+
+    code = "peer_unreachable"
+
+
+class PeerTimeout(PeerError):
+    """No answer in time, or the connection broke after the call left: it may have been run."""
+
+    code = "peer_timeout"
+
+
+class RemoteFailure(PeerError):
+    """The other node answered with an error; `remote_code` is that error's `code`."""
+
+    code = "remote_failure"
+    retryable = False
+
+    def __init__(self, message: str, remote_code: str) -> None:
+        super().__init__(message)
+        self.remote_code = remote_code
