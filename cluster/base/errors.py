@@ -6,12 +6,18 @@
         LogFull              the uncommitted tail is at its bound; retry later
         Transferring         leadership is being handed over; retry
         NotMember            this node is outside the group
+        TooManyProposals     as many wait as may; retry later
+      OutcomeUnknown         a proposal may have been applied, now or later
       ReadRefused            a read could not be started; retry
+        BarrierTimeout       no leader confirmed in time that a read would be current; retry
       ConfChangeRefused      the change does not fit the configuration in force
       LogError               what was asked for is not in the log
         Compacted            it was, and is now only in the snapshot
         Unavailable          it is not there yet
       SnapshotNotReady       no snapshot can be given at this moment; retry
+      SnapshotBroken         a snapshot did not arrive whole; another will be sent
+      HostStopped            the host of the groups has ended; nothing more is taken
+        LogWriteFailed       ... because its log could not be made durable
       IdentityError          this disk and this node do not belong together; a human decides
       PeerError              a call to another node gave no answer
         PeerUnreachable      it was surely not run; retry elsewhere
@@ -66,12 +72,40 @@ class NotMember(ProposalRefused):
     code = "not_member"
 
 
+class TooManyProposals(ProposalRefused):
+    """The host's bound on proposals waiting, in count or bytes, is reached."""
+
+    code = "too_many_proposals"
+    fault = "caller"
+
+
+class OutcomeUnknown(ClusterError):
+    """No answer in time, or the session is gone: the proposal may be in a log, and may yet be
+    applied. Only a command that is safe twice may be sent again, under a new number."""
+
+    code = "outcome_unknown"
+    fault = "peer"
+
+
 class ReadRefused(ClusterError):
     """No leader is known, or too many reads wait (`Options.reads_pending_max`)."""
 
     code = "read_refused"
     retryable = True
     fault = "peer"
+
+
+class BarrierTimeout(ReadRefused):
+    """`groups` were not confirmed in time; of those in `leaderless` no leader is known."""
+
+    code = "barrier_timeout"
+
+    def __init__(
+        self, message: str, *, groups: tuple[int, ...] = (), leaderless: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.groups = groups
+        self.leaderless = leaderless
 
 
 class ConfChangeRefused(ClusterError):
@@ -105,6 +139,27 @@ class SnapshotNotReady(ClusterError):
 
     code = "snapshot_not_ready"
     retryable = True
+    fault = "disk"
+
+
+class SnapshotBroken(ClusterError):
+    """The stream of a snapshot broke and was not resumed in time, or its bytes are not as sent."""
+
+    code = "snapshot_broken"
+    retryable = True
+    fault = "peer"
+
+
+class HostStopped(ClusterError):
+    """The host was stopped or has failed; a proposal that waited may have been applied."""
+
+    code = "host_stopped"
+
+
+class LogWriteFailed(HostStopped):
+    """Writing or syncing the log failed: what the disk holds is unknown, so the host ends."""
+
+    code = "log_write_failed"
     fault = "disk"
 
 
