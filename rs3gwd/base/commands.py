@@ -240,7 +240,7 @@ class CreateUpload(Command, frozen=True):
 class PutPart(Command, frozen=True):
     """Stores a part, in place of an earlier one of that number -> PartRecord.
 
-    Raises NoSuchUpload, and InvalidRequest when the checksum algorithm is not the upload's.
+    `salt` is 16 bytes where what is stored is encrypted. Raises NoSuchUpload, and InvalidRequest when the checksum algorithm is not the upload's.
     """
 
     bucket: str
@@ -252,6 +252,7 @@ class PutPart(Command, frozen=True):
     size_bytes: int
     blob: BlobRef | None
     checksum: Checksum | None = None
+    salt: bytes = b""
 
 
 class CompletePart(Struct, array_like=True, frozen=True):

@@ -332,7 +332,7 @@ class Lookups(Protocol):
         ...
 
     def read_small(self, version: VersionRecord) -> bytes | None:
-        """The whole body of a version with one small blob (at most 64 KiB) that is at hand,
+        """All stored bytes of a version with one small blob (at most 64 KiB) that is at hand,
         verified; None where `ObjectStore.open_body` must be used.
 
         Raises VersionGone, DataCorrupt.
@@ -464,7 +464,8 @@ class ObjectStore(Protocol):
     def open_body(
         self, version: VersionRecord, start: int, end: int
     ) -> AbstractAsyncContextManager[BodyReader]:
-        """Reads the half-open range `start` to `end` of a version's bytes.
+        """Reads the half-open range `start` to `end` of a version's stored bytes, which are the
+        object's own unless it is encrypted.
 
         The bytes stay readable until the context is left, whatever deletes or compacts meanwhile.
         """

@@ -97,6 +97,18 @@ class LockMode(StrEnum):
     COMPLIANCE = "COMPLIANCE"
 
 
+class EncryptionKind(StrEnum):
+    """Who holds the key of an encrypted object; the first two by the names that headers use.
+
+    SSE_S3: this store. SSE_KMS: a named key of the key management. SSE_C: the caller, who brings
+    it with every request.
+    """
+
+    SSE_S3 = "AES256"
+    SSE_KMS = "aws:kms"
+    SSE_C = "SSE-C"
+
+
 class Grant(Struct, array_like=True, frozen=True):
     """One line of an access control list."""
 
@@ -145,6 +157,24 @@ class BlobRef(Struct, array_like=True, frozen=True):
     size_bytes: int
 
 
+class EncryptionRecord(Struct, array_like=True, frozen=True):
+    """How the bytes of an object are encrypted; the keys themselves are never in it.
+
+    `cipher` names the algorithm and the format of the stored bytes, `wrapped_key` is the data key
+    of the object, sealed by what `rs3gwd.transform` knows. For SSE_KMS `key_id` is the ARN of the
+    key, `context` the encryption context that the caller gave (JSON), and `bucket_key` says that a
+    key of the bucket stands between. For SSE_C `customer_key_md5` is base64, as callers give it.
+    """
+
+    kind: EncryptionKind
+    cipher: str
+    wrapped_key: bytes
+    key_id: str = ""
+    context: str = ""
+    bucket_key: bool = False
+    customer_key_md5: str = ""
+
+
 class Attributes(Struct, array_like=True, frozen=True):
     """What a caller says of an object when writing it, apart from its bytes.
 
@@ -152,7 +182,8 @@ class Attributes(Struct, array_like=True, frozen=True):
     content-language, content-disposition, cache-control, expires, x-amz-website-redirect-location);
     `metadata` the user metadata by lower-case name without x-amz-meta-. `acl` is None for the
     list that every object has at first: all rights for its owner. `lock` is None where nothing
-    protects the version.
+    protects the version. `encryption` is None where the stored bytes are the object's own; else
+    they are more than the object's and mean nothing to who has not the key.
     """
 
     owner_id: str
@@ -162,6 +193,7 @@ class Attributes(Struct, array_like=True, frozen=True):
     storage_class: str = "STANDARD"
     acl: list[Grant] | None = None
     lock: ObjectLock | None = None
+    encryption: EncryptionRecord | None = None
 
 
 class VersionRecord(Struct, array_like=True, frozen=True):
@@ -169,7 +201,8 @@ class VersionRecord(Struct, array_like=True, frozen=True):
 
     `seq` orders the versions of a key: a later write has a greater one. A single-part body is named
     by `blob`; a multipart one by `manifest_id`, with `part_count` > 0. Both are None for an empty
-    body and for a delete marker. `etag` is without quotes.
+    body and for a delete marker. `etag` is without quotes. `size_bytes` is the size of the object;
+    what is stored may be of another, which is that of its blobs.
     """
 
     kind: VersionKind
@@ -191,12 +224,21 @@ class ManifestRecord(Struct, array_like=True, frozen=True):
     For n parts: `end_offsets` is n big-endian u64 (exclusive end of each part in the object),
     `blob_ids` n times 16 bytes (zeros for an empty part), `numbers` n big-endian u16 (the part
     numbers the client chose), `checksums` one base64 value per part, or empty.
+    `stored_end_offsets` is as `end_offsets`, of the stored bytes; empty where these are the
+    object's own. `salts` is the salt of each part, n times 16 bytes, or empty.
     """
 
     end_offsets: bytes
     blob_ids: bytes
     numbers: bytes
     checksums: list[str] = []
+    stored_end_offsets: bytes = b""
+    salts: bytes = b""
+
+    @property
+    def blob_end_offsets(self) -> bytes:
+        """The end of each part in the stored bytes, n big-endian u64."""
+        return self.stored_end_offsets or self.end_offsets
 
 
 class BucketRecord(Struct, array_like=True, frozen=True):
@@ -242,7 +284,11 @@ class UploadRecord(Struct, array_like=True, frozen=True):
 
 
 class PartRecord(Struct, array_like=True, frozen=True):
-    """One uploaded part; `blob` is None when it is empty; `etag` is the MD5 in hex."""
+    """One uploaded part; `blob` is None when it is empty; `etag` is 16 bytes in hex.
+
+    `salt` is 16 bytes that make its encryption another than that of any other part of the upload,
+    of the same number too; empty for a part that is stored as it is.
+    """
 
     number: int
     size_bytes: int
@@ -250,6 +296,7 @@ class PartRecord(Struct, array_like=True, frozen=True):
     last_modified_ms: int
     blob: BlobRef | None = None
     checksum: Checksum | None = None
+    salt: bytes = b""
 
 
 class AccountRecord(Struct, array_like=True, frozen=True):

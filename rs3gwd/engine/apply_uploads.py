@@ -90,6 +90,7 @@ def put_part(state: ApplyState, command: PutPart) -> PartRecord:
         last_modified_ms=command.now_ms,
         blob=command.blob,
         checksum=command.checksum,
+        salt=command.salt,
     )
     uploads.put_part(state.txn, upload.seq, record)
     if earlier is not None:

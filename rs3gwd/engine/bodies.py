@@ -60,8 +60,8 @@ class Bodies:
         self.observer = observer
 
     def open(self, version: VersionRecord, start: int, end: int) -> OpenBody:
-        """The half-open range `start` to `end` of a version, as a context manager."""
-        assert 0 <= start <= end <= version.size_bytes, "the range lies in the body"
+        """The half-open range `start` to `end` of the stored bytes, as a context manager."""
+        assert 0 <= start <= end, "a range of bytes"
         return OpenBody(self, version, start, end)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
@@ -175,7 +175,8 @@ def find_parts(txn: Transaction, version: VersionRecord, start: int, end: int) -
     """What makes up a range of a version. Raises VersionGone, DataCorrupt, FormatError."""
     if version.blob is not None:
         record = get_blob(txn, version.blob.blob_id)
-        check_sizes(version.blob.blob_id, record, size_bytes=version.size_bytes)
+        check_sizes(version.blob.blob_id, record, size_bytes=version.blob.size_bytes)
+        assert end <= version.blob.size_bytes, "the range lies in the body"
         return split_into_parts([BlobRange(record, start, end)])
     if version.manifest_id is None:
         return []
@@ -187,10 +188,13 @@ def _part_ranges(
     txn: Transaction, manifest: ManifestRecord, start: int, end: int
 ) -> list[BlobRange]:
     """The ranges of the parts' blobs that make up a range of the object."""
-    count = len(manifest.end_offsets) // 8
+    ends = manifest.blob_end_offsets
+    count = len(ends) // 8
 
     def end_of(index: int) -> int:
-        return int.from_bytes(manifest.end_offsets[8 * index : 8 * index + 8], "big")
+        return int.from_bytes(ends[8 * index : 8 * index + 8], "big")
+
+    assert end <= end_of(count - 1), "the range lies in the body"
 
     ranges: list[BlobRange] = []
     for index in range(bisect_right(range(count), start, key=end_of), count):

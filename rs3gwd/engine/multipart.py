@@ -48,6 +48,9 @@ from rs3gwd.base.records import (
 
 _EMPTY_BLOB_ID = bytes(16)
 
+SALT_BYTES = 16
+"""Bytes of the salt of a part that is encrypted."""
+
 
 class Assembly(Struct, frozen=True):
     """An object made of parts, before it has a place."""
@@ -90,11 +93,14 @@ def assemble(
     checksum, part_values = _join_checksums(parts, algorithm, checksum_type)
     if expected is not None:
         _check_expected(expected, checksum)
+    stored_sizes = [part.blob.size_bytes if part.blob else 0 for part in parts]
     manifest = ManifestRecord(
-        end_offsets=pack(f">{len(parts)}Q", *accumulate(sizes)),
+        end_offsets=_end_offsets(sizes),
         blob_ids=b"".join([part.blob.blob_id if part.blob else _EMPTY_BLOB_ID for part in parts]),
         numbers=pack(f">{len(parts)}H", *[part.number for part in parts]),
         checksums=part_values,
+        stored_end_offsets=b"" if stored_sizes == sizes else _end_offsets(stored_sizes),
+        salts=_join_salts(parts),
     )
     return Assembly(
         size_bytes=size_bytes,
@@ -112,6 +118,18 @@ def multipart_etag(part_etags: Sequence[str]) -> str:
     except ValueError as error:
         raise InvalidPart("an ETag of a part is not an MD5 in hex") from error
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_etags)}"
+
+
+def _end_offsets(sizes: Sequence[int]) -> bytes:
+    return pack(f">{len(sizes)}Q", *accumulate(sizes))
+
+
+def _join_salts(parts: Sequence[PartRecord]) -> bytes:
+    """Raises InvalidPart when only some of the parts have one."""
+    salts = b"".join([part.salt for part in parts])
+    if len(salts) not in (0, SALT_BYTES * len(parts)):
+        raise InvalidPart("some parts of the upload are encrypted and others are not")
+    return salts
 
 
 def _check_order(named: Sequence[CompletePart]) -> None:

@@ -124,7 +124,7 @@ def _manifest_blobs(owner: str, manifest: ManifestRecord) -> Iterator[OwnedBlob]
     count = len(manifest.numbers) // 2
     numbers = unpack(f">{count}H", manifest.numbers)
     start = 0
-    for index, end in enumerate(unpack(f">{count}Q", manifest.end_offsets)):
+    for index, end in enumerate(unpack(f">{count}Q", manifest.blob_end_offsets)):
         blob_id = manifest.blob_ids[16 * index : 16 * index + 16]
         if blob_id != EMPTY_BLOB_ID:
             yield OwnedBlob(f"part {numbers[index]} of {owner}", blob_id, end - start)

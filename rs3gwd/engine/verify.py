@@ -182,6 +182,11 @@ class _Verifier:
         lengths = (len(manifest.end_offsets), len(manifest.blob_ids), len(manifest.numbers))
         if lengths != (8 * count, 16 * count, 2 * count):
             yield f"{where}: the manifest does not have {count} parts"
+        elif len(manifest.blob_end_offsets) != 8 * count or len(manifest.salts) not in (
+            0,
+            16 * count,
+        ):
+            yield f"{where}: the manifest does not say how {count} parts are stored"
         elif int.from_bytes(manifest.end_offsets[-8:], "big") != version.size_bytes:
             yield f"{where}: the manifest does not have {version.size_bytes} bytes"
 

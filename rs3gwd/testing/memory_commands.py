@@ -286,6 +286,7 @@ def put_part(state: MemoryState, command: c.PutPart) -> PartRecord:
         last_modified_ms=command.now_ms,
         blob=command.blob,
         checksum=command.checksum,
+        salt=command.salt,
     )
     upload.parts[command.number] = record
     return record

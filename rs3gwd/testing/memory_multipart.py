@@ -99,14 +99,22 @@ def object_checksum(
 
 def manifest_of(parts: list[PartRecord], checksum: Checksum | None) -> ManifestRecord:
     """The manifest of an object made of these parts."""
-    ends = [sum(part.size_bytes for part in parts[: count + 1]) for count in range(len(parts))]
+    ends = _ends([part.size_bytes for part in parts])
+    stored_ends = _ends([part.blob.size_bytes if part.blob else 0 for part in parts])
     values = [part.checksum.value for part in parts if part.checksum is not None]
     return ManifestRecord(
-        end_offsets=b"".join(pack(">Q", end) for end in ends),
+        end_offsets=ends,
         blob_ids=b"".join(part.blob.blob_id if part.blob else bytes(16) for part in parts),
         numbers=b"".join(pack(">H", part.number) for part in parts),
         checksums=[] if checksum is None else values,
+        stored_end_offsets=b"" if stored_ends == ends else stored_ends,
+        salts=b"".join(part.salt for part in parts),
     )
+
+
+def _ends(sizes: list[int]) -> bytes:
+    ends = [sum(sizes[: count + 1]) for count in range(len(sizes))]
+    return b"".join(pack(">Q", end) for end in ends)
 
 
 def _match(upload: MemoryUpload, named: CompletePart) -> PartRecord:
@@ -129,6 +137,8 @@ def _compute(state: MemoryState, upload: MemoryUpload, parts: list[PartRecord]) 
         if used or algorithm not in CRCS:
             return None
         type_ = ChecksumType.FULL_OBJECT
+    if any(part.salt for part in parts):
+        return _compute_unread(algorithm, type_, parts)
     bodies = [state.blobs[part.blob.blob_id] if part.blob else b"" for part in parts]
     if type_ is ChecksumType.FULL_OBJECT:
         whole = checksum_of(algorithm, b"".join(bodies))
@@ -136,6 +146,22 @@ def _compute(state: MemoryState, upload: MemoryUpload, parts: list[PartRecord]) 
     assert type_ is ChecksumType.COMPOSITE, "an upload with an algorithm has a type"
     digest = checksum_of(algorithm, b"".join(checksum_of(algorithm, body) for body in bodies))
     return Checksum(algorithm, f"{base64.b64encode(digest).decode()}-{len(parts)}", type_)
+
+
+def _compute_unread(
+    algorithm: ChecksumAlgorithm, type_: ChecksumType | None, parts: list[PartRecord]
+) -> Checksum:
+    """The same from the checksums of the parts: what is stored of them is encrypted."""
+    digests = [base64.b64decode(part.checksum.value) for part in parts if part.checksum is not None]
+    if type_ is ChecksumType.COMPOSITE:
+        value = base64.b64encode(checksum_of(algorithm, b"".join(digests))).decode()
+        return Checksum(algorithm, f"{value}-{len(parts)}", type_)
+    combine = getattr(awscrt.checksums, f"combine_{algorithm.lower()}")
+    total = 0
+    for digest, part in zip(digests, parts, strict=True):
+        total = combine(total, int.from_bytes(digest, "big"), part.size_bytes)
+    whole = total.to_bytes(len(digests[0]), "big")
+    return Checksum(algorithm, base64.b64encode(whole).decode(), ChecksumType.FULL_OBJECT)
 
 
 def _crc32(data: bytes) -> bytes:

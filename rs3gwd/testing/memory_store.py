@@ -144,7 +144,7 @@ class MemoryLookups:
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """The body of a version with one small blob. Raises VersionGone."""
-        if version.blob is None or version.size_bytes > SMALL_BYTES_MAX:
+        if version.blob is None or version.blob.size_bytes > SMALL_BYTES_MAX:
             return None
         return _body(self._state, version)
 
@@ -352,8 +352,9 @@ class MemoryStore:
     ) -> AsyncIterator[BodyReader]:
         """The bytes from `start` to `end`. Raises VersionGone."""
         await trio.lowlevel.checkpoint()
-        assert 0 <= start <= end <= version.size_bytes, "a range outside the object"
-        yield MemoryBodyReader(_body(self.state, version)[start:end])
+        data = _body(self.state, version)
+        assert 0 <= start <= end <= len(data), "a range outside the stored bytes"
+        yield MemoryBodyReader(data[start:end])
 
 
 def _body(state: MemoryState, version: VersionRecord) -> bytes:

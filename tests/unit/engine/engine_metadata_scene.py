@@ -21,6 +21,7 @@ from rs3gwd.base.records import (
     ChecksumAlgorithm,
     ChecksumType,
     DefaultRetention,
+    EncryptionRecord,
     LockMode,
     PartRecord,
     UploadRecord,
@@ -155,6 +156,7 @@ class Scene:
         bucket: str = "bucket",
         algorithm: ChecksumAlgorithm | None = None,
         checksum_type: ChecksumType | None = None,
+        encryption: EncryptionRecord | None = None,
     ) -> UploadRecord:
         now_ms = self.tick()
         result = self.apply(
@@ -163,7 +165,11 @@ class Scene:
                 key=key,
                 now_ms=now_ms,
                 nonce=self.nonce(),
-                attributes=Attributes(owner_id=OWNER, headers={"content-type": "text/plain"}),
+                attributes=Attributes(
+                    owner_id=OWNER,
+                    headers={"content-type": "text/plain"},
+                    encryption=encryption,
+                ),
                 checksum_algorithm=algorithm,
                 checksum_type=checksum_type,
             )
@@ -177,14 +183,17 @@ class Scene:
         number: int,
         *,
         key: bytes = b"key",
+        bucket: str = "bucket",
         size_bytes: int = PART_BYTES_MIN,
         checksum: Checksum | None = None,
+        salt: bytes = b"",
     ) -> PartRecord:
+        """A part; with a salt its bytes are stored in as many more."""
         now_ms = self.tick()
-        blob = self.blob(size_bytes)
+        blob = self.blob(size_bytes + len(salt))
         result = self.apply(
             commands.PutPart(
-                bucket="bucket",
+                bucket=bucket,
                 key=key,
                 upload_id=upload.upload_id,
                 number=number,
@@ -193,6 +202,7 @@ class Scene:
                 size_bytes=size_bytes,
                 blob=blob,
                 checksum=checksum,
+                salt=salt,
             )
         ).result
         assert isinstance(result, PartRecord)
@@ -204,12 +214,13 @@ class Scene:
         parts: list[PartRecord],
         *,
         key: bytes = b"key",
+        bucket: str = "bucket",
         conditions: Conditions = UNCONDITIONAL,
     ) -> VersionRecord:
         now_ms = self.tick()
         result = self.apply(
             commands.CompleteUpload(
-                bucket="bucket",
+                bucket=bucket,
                 key=key,
                 upload_id=upload.upload_id,
                 parts=[

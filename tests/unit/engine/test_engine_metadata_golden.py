@@ -22,6 +22,8 @@ from rs3gwd.base.records import (
     AccountRecord,
     Checksum,
     ChecksumAlgorithm,
+    EncryptionKind,
+    EncryptionRecord,
     Versioning,
 )
 from rs3gwd.engine import accounts, queries
@@ -34,12 +36,14 @@ ALICE = AccountRecord(
     canonical_id=OWNER, display_name="alice", email="Alice@example.org", created_ms=1
 )
 GOLDENS = Path(__file__).parent / "golden"
-GOLDEN_WRITTEN = GOLDENS / "metadata-v1.2.json"
-"""Format 1 with the tables of identities; 1.1 brought Object Lock, lists and configurations."""
+GOLDEN_WRITTEN = GOLDENS / "metadata-v1.3.json"
+"""Format 1 with encrypted objects; 1.1 brought Object Lock, lists and configurations, 1.2 the
+tables of identities."""
 
 GOLDEN_READ = [
     GOLDENS / "metadata-v1.json",
     GOLDENS / "metadata-v1.1.json",
+    GOLDENS / "metadata-v1.2.json",
     GOLDEN_WRITTEN,
 ]
 """What every release so far has written."""
@@ -87,7 +91,7 @@ def test_the_golden_rows_of_format_1_can_be_read(env: Environment, golden: Path)
         txn.put(Table[table], bytes.fromhex(key), bytes.fromhex(value))
     assert list(verify_metadata(txn)) == []
     names = {bucket.name for bucket in queries.list_buckets(txn, owner_id=OWNER).buckets}
-    assert names - {"locked"} == {"bucket", "other"}
+    assert names - {"locked", "secret"} == {"bucket", "other"}
     version = queries.get_version(txn, "bucket", b"large", None)
     assert version.part_count == 2
     assert queries.get_manifest(txn, version).numbers == bytes.fromhex("00010003")
@@ -102,6 +106,20 @@ def _tell_large_object(scene: Scene) -> None:
     checksum = Checksum(algorithm, "AAAAAAAAAAE=")
     parts = [scene.part(upload, number, key=b"large", checksum=checksum) for number in (1, 3)]
     scene.complete(upload, parts, key=b"large")
+
+
+def _tell_encrypted(scene: Scene) -> None:
+    """An upload of parts that are stored in 16 bytes more than they have."""
+    record = EncryptionRecord(
+        EncryptionKind.SSE_KMS, "cipher", b"wrapped", "arn", '{"a":"b"}', bucket_key=True
+    )
+    scene.apply(commands.CreateBucket(name="secret", owner_id=OWNER, now_ms=1, region="r"))
+    upload = scene.upload(b"sealed", bucket="secret", encryption=record)
+    parts = [
+        scene.part(upload, number, key=b"sealed", bucket="secret", salt=bytes([number]) * 16)
+        for number in (1, 2)
+    ]
+    scene.complete(upload, parts, key=b"sealed", bucket="secret")
 
 
 def _tell_identities(scene: Scene) -> None:
@@ -153,5 +171,6 @@ STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.lockable_bucket("locked"),
     lambda scene: scene.put(b"kept", bucket="locked"),
     _tell_identities,
+    _tell_encrypted,
 ]
 """One of each kind of row; what a release wrote is never changed, only added to."""
