@@ -240,7 +240,8 @@ class CreateUpload(Command, frozen=True):
 class PutPart(Command, frozen=True):
     """Stores a part, in place of an earlier one of that number -> PartRecord.
 
-    `salt` is 16 bytes where what is stored is encrypted. Raises NoSuchUpload, and InvalidRequest when the checksum algorithm is not the upload's.
+    `salt` is 16 bytes where what is stored is encrypted. Raises NoSuchUpload, and InvalidRequest
+    when the checksum algorithm is not the upload's.
     """
 
     bucket: str
