@@ -1,0 +1,348 @@
+"""The one place where bodies are encrypted and decrypted: in front of a stage, behind a reader.
+
+    body -> proved -> EncryptingStage -> Stage          BodyReader -> DecryptingReader -> answer
+
+Every way into the store goes through a stage (PUT, forms, parts, copies) and every way out through
+a reader, and both are handed out here for an encrypted object; so no operation encrypts by itself,
+and none can forget to. What the caller sent is proved (lengths, digests, checksums) before it is
+encrypted, and what was stored is proved twice before it is given out, by the engine's checksums and
+by each block's tag.
+
+Blocks are encrypted and decrypted straight from one buffer into another, in a worker thread when
+there is more than a block of them. A block that comes in pieces is put together in a buffer of its
+own; the last block of a body is only known at its end, so one block is always held back. Buffers
+are used again: fresh memory costs as much as the encryption.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from rs3gwd.base.encryption import BLOCK_BYTES, TAG_BYTES, BlockCipher
+from rs3gwd.base.errors import DataCorrupt
+from rs3gwd.base.memory import MemoryPool
+from rs3gwd.base.ports import BodyReader, Buffer, Stage, StagedBlob, Threads
+from rs3gwd.s3.encrypted_ranges import Run
+
+STORED_BLOCK_BYTES = BLOCK_BYTES + TAG_BYTES
+
+BUFFERS = 2
+"""Encrypted buffers of one body: one being filled while the other is written."""
+
+BUFFER_BYTES = 17 * STORED_BLOCK_BYTES
+"""A slab of the belt (1 MiB) and the block held back."""
+
+READ_BLOCKS_MAX = 16
+"""Blocks decrypted into one buffer: the 1 MiB that `BodyReader.read` may give."""
+
+
+@asynccontextmanager
+async def encrypting(
+    stage: Stage, cipher: BlockCipher, threads: Threads, memory: MemoryPool
+) -> AsyncIterator[Stage]:
+    """A stage that encrypts what is written to it and writes that to `stage`."""
+    spare = memory.take_spare(BUFFERS * BUFFER_BYTES)
+    encrypting_stage = EncryptingStage(stage, cipher, threads, is_lean=stage.is_lean or not spare)
+    try:
+        yield encrypting_stage
+    finally:
+        encrypting_stage.close()
+        if spare:
+            memory.give_back(BUFFERS * BUFFER_BYTES)
+
+
+class EncryptingStage:
+    """The port `Stage` in front of another one; made by `encrypting`."""
+
+    def __init__(
+        self, stage: Stage, cipher: BlockCipher, threads: Threads, *, is_lean: bool
+    ) -> None:
+        self.is_lean = is_lean
+        self._stage = stage
+        self._threads = threads
+        self._sealer = Sealer(cipher)
+        self._buffers = _Buffers(threads)
+        self._ended = False
+
+    async def write(self, data: Buffer) -> None:
+        """Appends. Raises DiskFull, DiskFailed, Overloaded."""
+        view = memoryview(data)
+        if not self._sealer.size_with(len(view)):
+            self._sealer.keep(view)
+            return
+        out = await self._buffers.take(self._sealer.size_with(len(view)))
+        try:
+            count = await self._seal(view, out)
+            await self._stage.write(memoryview(out)[:count])
+        finally:
+            self._buffers.give_back(out)
+
+    async def write_behind(self, data: memoryview, done: Callable[[], None]) -> None:
+        """As `write`; `done` is called as soon as the bytes are encrypted."""
+        size = self._sealer.size_with(len(data))
+        try:
+            if not size:
+                self._sealer.keep(data)
+                return
+            out = await self._buffers.take(size)
+            count = await self._seal(data, out)
+        finally:
+            done()
+        await self._stage.write_behind(
+            memoryview(out)[:count], partial(self._buffers.give_back, out)
+        )
+
+    async def end(self) -> None:
+        """No more bytes will come: encrypts the last block."""
+        if self._ended:
+            return
+        self._ended = True
+        last = self._sealer.finish()
+        if last:
+            await self._stage.write(last)
+        await self._stage.end()
+
+    async def finish(self) -> StagedBlob:
+        """No more bytes will come; what was stored, which is more than what was written."""
+        await self.end()
+        return await self._stage.finish()
+
+    def close(self) -> None:
+        """Frees what the buffers hold."""
+        self._buffers.close()
+
+    async def _seal(self, data: memoryview, out: bytearray) -> int:
+        if len(data) <= BLOCK_BYTES:
+            return self._sealer.seal(data, out)
+        return await self._threads.run(partial(self._sealer.seal, data, out))
+
+
+class Sealer:
+    """Cuts one body into blocks and encrypts them, but for the last one, which it holds back."""
+
+    __slots__ = ("_cipher", "_held", "_held_bytes", "_index")
+
+    def __init__(self, cipher: BlockCipher) -> None:
+        self._cipher = cipher
+        self._held = bytearray()
+        self._held_bytes = 0
+        self._index = 0
+
+    def size_with(self, count: int) -> int:
+        """The encrypted bytes that come out when so many more come in."""
+        return _whole_blocks(self._held_bytes + count) * STORED_BLOCK_BYTES
+
+    def keep(self, data: memoryview) -> None:
+        """Takes bytes that complete no block that another one follows."""
+        if not self._held:
+            self._held = bytearray(BLOCK_BYTES)
+        end = self._held_bytes + len(data)
+        self._held[self._held_bytes : end] = data
+        self._held_bytes = end
+
+    def seal(self, data: memoryview, out: bytearray) -> int:
+        """Encrypts into `out`, which has room for `size_with`; how many bytes. May be a thread."""
+        filled = 0
+        view = memoryview(out)
+        if self._held_bytes:
+            take = min(BLOCK_BYTES - self._held_bytes, len(data))
+            self.keep(data[:take])
+            data = data[take:]
+            if not data:
+                return 0
+            filled = self._seal_blocks(memoryview(self._held), view)
+            self._held_bytes = 0
+        whole = _whole_blocks(len(data)) * BLOCK_BYTES
+        filled += self._seal_blocks(data[:whole], view[filled:])
+        self.keep(data[whole:])
+        return filled
+
+    def finish(self) -> bytes:
+        """The last block, encrypted; empty for a body without bytes."""
+        if not self._held_bytes:
+            return b""
+        out = bytearray(self._held_bytes + TAG_BYTES)
+        held = memoryview(self._held)[: self._held_bytes]
+        self._cipher.seal(self._index, held, memoryview(out), is_last=True)
+        return bytes(out)
+
+    def _seal_blocks(self, data: memoryview, out: memoryview) -> int:
+        for start in range(0, len(data), BLOCK_BYTES):
+            block = data[start : start + BLOCK_BYTES]
+            place = start // BLOCK_BYTES * STORED_BLOCK_BYTES
+            target = out[place : place + STORED_BLOCK_BYTES]
+            self._cipher.seal(self._index, block, target, is_last=False)
+            self._index += 1
+        return len(data) // BLOCK_BYTES * STORED_BLOCK_BYTES
+
+
+class DecryptingReader:
+    """The port `BodyReader` behind another one that gives the stored bytes of `runs`."""
+
+    def __init__(
+        self,
+        reader: BodyReader,
+        runs: Sequence[Run],
+        cipher_for: Callable[[bytes], BlockCipher],
+        threads: Threads,
+    ) -> None:
+        """`cipher_for` makes the cipher of a body from its salt."""
+        self._reader = reader
+        self._threads = threads
+        self._opener = Opener(runs, cipher_for)
+        self._stored = memoryview(b"")
+
+    async def read(self) -> Buffer:
+        """The next bytes, at most 1 MiB, valid until the next call; empty at the end.
+
+        Raises DataCorrupt, also when a block is not what was stored.
+        """
+        while not self._opener.is_done:
+            if not self._stored:
+                self._stored = memoryview(await self._reader.read())
+                if not self._stored:
+                    raise DataCorrupt("an encrypted body ends before its last block")
+            count = READ_BLOCKS_MAX * STORED_BLOCK_BYTES - self._opener.held_bytes
+            piece, self._stored = self._stored[:count], self._stored[count:]
+            if len(piece) <= STORED_BLOCK_BYTES:
+                data = self._opener.open(piece)
+            else:
+                data = await self._threads.run(partial(self._opener.open, piece))
+            if data:
+                return data
+        return b""
+
+
+class Opener:
+    """Decrypts the blocks of some runs, however the stored bytes are cut.
+
+    `held_bytes` of them belong to a block that is not complete yet.
+    """
+
+    __slots__ = (
+        "_cipher", "_cipher_for", "_held", "_index", "_out", "_runs", "_skip", "_start", "_take",
+        "held_bytes",
+    )  # fmt: skip
+
+    def __init__(self, runs: Sequence[Run], cipher_for: Callable[[bytes], BlockCipher]) -> None:
+        self._runs = deque(runs)
+        self._cipher_for = cipher_for
+        self._cipher: BlockCipher | None = None
+        self._held = bytearray()
+        self.held_bytes = 0
+        self._out = bytearray()
+        self._index = 0
+        self._start = 0
+        self._skip = self._runs[0].skip
+        self._take = sum(run.take for run in runs)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all blocks were decrypted."""
+        return not self._runs
+
+    def open(self, stored: memoryview) -> memoryview:
+        """What the next stored bytes complete. Raises DataCorrupt. May be a thread.
+
+        The bytes given out are valid until the next call.
+        """
+        size = self.held_bytes + len(stored)
+        if len(self._out) < size:
+            self._out = bytearray(size)
+        out = memoryview(self._out)
+        filled = 0
+        while stored and self._runs:
+            wanted = self._stored_block_bytes()
+            if self.held_bytes or len(stored) < wanted:
+                take = min(wanted - self.held_bytes, len(stored))
+                self._hold(stored[:take])
+                stored = stored[take:]
+                if self.held_bytes < wanted:
+                    break
+                filled += self._open_block(memoryview(self._held)[:wanted], out[filled:])
+                self.held_bytes = 0
+            else:
+                filled += self._open_block(stored[:wanted], out[filled:])
+                stored = stored[wanted:]
+        skip = min(self._skip, filled)
+        self._skip -= skip
+        given = out[skip : min(filled, skip + self._take)]
+        self._take -= len(given)
+        return given
+
+    def _stored_block_bytes(self) -> int:
+        run = self._runs[0]
+        start = run.start + self._start
+        return min(BLOCK_BYTES, run.body_bytes - start) + TAG_BYTES
+
+    def _hold(self, piece: memoryview) -> None:
+        if not self._held:
+            self._held = bytearray(STORED_BLOCK_BYTES)
+        end = self.held_bytes + len(piece)
+        self._held[self.held_bytes : end] = piece
+        self.held_bytes = end
+
+    def _open_block(self, block: memoryview, out: memoryview) -> int:
+        run = self._runs[0]
+        if self._cipher is None:
+            self._cipher = self._cipher_for(run.salt)
+            self._index = run.first_block
+        size = len(block) - TAG_BYTES
+        end = run.start + self._start + size
+        self._cipher.open(self._index, block, out[:size], is_last=end == run.body_bytes)
+        self._index += 1
+        self._start += size
+        if end == run.end:
+            self._runs.popleft()
+            self._cipher = None
+            self._start = 0
+        return size
+
+
+class _Buffers:
+    """The encrypted buffers of one body. Belongs to the event loop but for `give_back`."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._bell = threads.bell()
+        # A deque, since its append and pop are safe in any thread.
+        self._free: deque[bytearray] = deque()
+        self._left_to_make = BUFFERS
+        self._is_waiting = False
+
+    async def take(self, size_bytes: int) -> bytearray:
+        """A buffer of at least so many bytes."""
+        if not self._free and self._left_to_make:
+            self._left_to_make -= 1
+            return bytearray(size_bytes)
+        while not self._free:
+            await self._wait()
+        buffer = self._free.pop()
+        return buffer if len(buffer) >= size_bytes else bytearray(size_bytes)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """In any thread: a buffer was written."""
+        self._free.append(buffer)
+        if self._is_waiting:
+            self._bell.ring()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._bell.close()
+
+    async def _wait(self) -> None:
+        self._is_waiting = True
+        try:
+            # A look first: what was given back before the flag was up has rung no bell.
+            if not self._free:
+                await self._bell.wait()
+        finally:
+            self._is_waiting = False
+
+
+def _whole_blocks(size_bytes: int) -> int:
+    """The blocks in so many bytes that another byte follows."""
+    return max(size_bytes - 1, 0) // BLOCK_BYTES
