@@ -19,6 +19,7 @@
       HostStopped            the host of the groups has ended; nothing more is taken
         LogWriteFailed       ... because its log could not be made durable
       IdentityError          this disk and this node do not belong together; a human decides
+      BadFrame               bytes of a peer that make no sense here; dropped and counted
       PeerError              a call to another node gave no answer
         PeerUnreachable      it was surely not run; retry elsewhere
         PeerTimeout          it may have been run; only what is safe twice is sent again
@@ -168,6 +169,13 @@ class IdentityError(ClusterError):
 
     code = "identity"
     fault = "caller"
+
+
+class BadFrame(ClusterError):
+    """Bytes of a peer that are not a frame of a version known here."""
+
+    code = "bad_frame"
+    fault = "peer"
 
 
 class PeerError(ClusterError):

@@ -128,6 +128,15 @@ class RaftNode:
         raft = self.raft
         raft.step(Message(MessageType.READ_INDEX, raft.id, raft.id, context=context))
 
+    def lease_index(self, now_ms: int = 0) -> int | None:
+        """From which index on this leader may serve reads at once; None when it must ask first."""
+        self._note_time(now_ms)
+        raft = self.raft
+        if raft.role is not Role.LEADER or not raft.has_committed_in_term:
+            return None
+        alone = raft.configuration.voters == {raft.id}
+        return raft.log.committed if alone or raft.lease_holds() else None
+
     def campaign(self, now_ms: int = 0) -> bool:
         """Stand for election now; False when this node may not."""
         self._note_time(now_ms)

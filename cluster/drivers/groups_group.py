@@ -1,0 +1,107 @@
+"""One group as its host keeps it: the core, and who on this node waits for what.
+
+A group is `held` while the state machine cannot take its entries: a snapshot is being installed,
+or an installation broke off and left nothing whole (`hollow`). A held group answers heartbeats and
+gives votes, for its log is what it was, but takes no entries, does not stand for election and
+applies nothing. It is `frozen` for the moment in which its core is replaced.
+"""
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+
+import trio
+
+from cluster.base.ids import NodeId
+from cluster.raft.node import RaftNode
+
+CommandKey = tuple[int, int]
+"""Session and number of a command; of an opening, 0 and its random number."""
+
+
+class Group:
+    """One group on this node."""
+
+    def __init__(self, number: int, node: RaftNode, applied: int) -> None:
+        self.number = number
+        self.node = node
+        self.applied = applied
+        """What the state machine has on disk and shows."""
+        self.held = False
+        self.hollow = False
+        self.frozen = False
+        self.installing = False
+        self.writing = 0
+        """Writes handed to the log and not answered."""
+        self.applying = 0
+        """Batches handed to the state machine and not answered."""
+        self.changed = trio.Event()
+        """Set and replaced when leader, term or members change."""
+        self.written = trio.Event()
+        """Set and replaced when a write or an application is done."""
+        self.others: dict[CommandKey, NodeId] = {}
+        """Proposals of other nodes in this leader's log, and who waits for them."""
+        self.pinned: dict[bytes, int] = {}
+        """Snapshots under way and their indexes, behind which the log must go on."""
+        self.log_marks: deque[tuple[int, int]] = deque()
+        """(index, bytes) of each applied batch that is still in the log."""
+        self.log_bytes = 0
+        self._readers: list[tuple[int, int, trio.Event]] = []
+        self._order = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node leads the group, as far as it knows."""
+        return self.node.leader == self.node.options.node and not self.held
+
+    def note_change(self) -> None:
+        """Wake whoever waits for another leader, term or set of members."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def note_written(self) -> None:
+        """Wake whoever waits for this group's writes to be done."""
+        self.written.set()
+        self.written = trio.Event()
+
+    def note_applied(self, index: int) -> None:
+        """The state machine shows everything up to `index`."""
+        self.applied = index
+        while self._readers and self._readers[0][0] <= index:
+            heappop(self._readers)[2].set()
+
+    async def wait_applied(self, index: int) -> None:
+        """Returns once the state machine shows everything up to `index`."""
+        if self.applied >= index:
+            return
+        self._order += 1
+        event = trio.Event()
+        entry = (index, self._order, event)
+        heappush(self._readers, entry)
+        try:
+            await event.wait()
+        finally:
+            if not event.is_set():
+                self._readers.remove(entry)
+                heapify(self._readers)
+
+    def log_grew(self, index: int, size_bytes: int) -> None:
+        """A batch of `size_bytes` that ends with `index` was applied."""
+        self.log_marks.append((index, size_bytes))
+        self.log_bytes += size_bytes
+
+    def cut_before(self, *, entries_kept: int, bytes_kept: int) -> int:
+        """Forget the marks behind which `entries_kept` and `bytes_kept` bound the log; returns
+        the last index that may go, 0 for none."""
+        last = min([self.applied - entries_kept, *self.pinned.values()])
+        cut = 0
+        while self.log_marks:
+            index, size_bytes = self.log_marks[0]
+            over_bytes = self.log_bytes - size_bytes >= bytes_kept and not self.pinned
+            if index > last and not over_bytes:
+                break
+            if index >= self.applied:
+                break
+            self.log_marks.popleft()
+            self.log_bytes -= size_bytes
+            cut = index
+        return cut

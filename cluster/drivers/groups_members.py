@@ -1,0 +1,223 @@
+"""Who belongs to the groups and who leads them: changes asked for, and the care leaders take.
+
+A change of members goes to the leader and is made there, through a joint configuration when it
+takes more than one step; asking for what is so already is answered at once, so that a change may be
+asked for again. Leaders look around every few seconds: a learner that has caught up becomes a voter
+while there are fewer than `voters_max`, and one that leads at least two groups more than another
+voter gives one of them away. Each such step is small and leaves the rest for the next time, so that
+leaders which act at the same moment on what they know do not drive each other to and fro.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from cluster.base.errors import (
+    BadFrame,
+    ConfChangeRefused,
+    NoLeader,
+    PeerError,
+    ProposalRefused,
+    RemoteFailure,
+)
+from cluster.base.ids import NO_NODE, NodeId
+from cluster.drivers import groups_frames as frames
+from cluster.drivers.groups_group import Group
+from cluster.drivers.groups_loop import GroupLoop
+from cluster.raft.membership import ChangeKind, ConfChange, ConfChangeSingle, Configuration
+from cluster.raft.messages import Role
+from cluster.raft.progress import Progress, ProgressState
+
+CHANGE_METHOD = "groups.change"
+TRANSFER_METHOD = "groups.transfer"
+_SOONEST_S = 0.05
+"""Between two attempts at the same thing."""
+
+
+class Members:
+    """Changes of members and of leaders."""
+
+    def __init__(self, loop: GroupLoop) -> None:
+        self._loop = loop
+        self._ports = loop.ports
+        self.promoted = 0
+        self.given_away = 0
+
+    # Asked for, from any node.
+
+    async def change(
+        self, number: int, changes: Sequence[ConfChangeSingle], *, timeout_s: float
+    ) -> None:
+        """Returns once the members are as `changes` asks. Raises ConfChangeRefused, NoLeader."""
+        change = ConfChange(tuple(changes))
+        timeout_ms = max(1, int(timeout_s * 1000))
+        payload = frames.encode(
+            frames.ChangeRequest(frames.VERSION, number, change.encode(), timeout_ms)
+        )
+        with trio.move_on_after(timeout_s):
+            while True:
+                if await self._ask(number, CHANGE_METHOD, payload, timeout_s):
+                    return
+                await trio.sleep(_SOONEST_S)
+        raise NoLeader(f"the members of group {number} were not changed in time")
+
+    async def transfer(self, number: int, target: NodeId, *, timeout_s: float) -> None:
+        """Returns once `target` leads, as far as this node hears. Raises NoLeader."""
+        payload = frames.encode(frames.TransferRequest(frames.VERSION, number, target))
+        with trio.move_on_after(timeout_s):
+            while True:
+                group = self._loop.groups.get(number)
+                if group is not None and group.node.leader == target:
+                    return
+                await self._ask(number, TRANSFER_METHOD, payload, timeout_s)
+                if group is None:
+                    await trio.sleep(_SOONEST_S)
+                    continue
+                with trio.move_on_after(self._ports.settings.retry_s):
+                    while group.node.leader != target:
+                        await group.changed.wait()
+        raise NoLeader(f"group {number} was not handed over to node {target} in time")
+
+    async def _ask(self, number: int, method: str, payload: bytes, timeout_s: float) -> bool:
+        """Have the leader do it; False when that must be tried again."""
+        group = self._loop.groups.get(number)
+        leader = NO_NODE if group is None else group.node.leader
+        if leader == NO_NODE:
+            return False
+        handler = self.on_change if method == CHANGE_METHOD else self.on_transfer
+        try:
+            if leader == self._ports.node:
+                await handler(leader, payload)
+            else:
+                await self._ports.peers.call(leader, method, payload, timeout_s=timeout_s)
+        except RemoteFailure as failure:
+            if failure.remote_code == ConfChangeRefused.code:
+                raise ConfChangeRefused(str(failure)) from failure
+            return False
+        except (PeerError, ProposalRefused):
+            return False
+        return True
+
+    # The leader's side.
+
+    async def on_change(self, sender: NodeId, payload: bytes) -> bytes:
+        """Make a change of members. Raises BadFrame, ConfChangeRefused, ProposalRefused."""
+        request = frames.decode_change(payload)
+        try:
+            change = ConfChange.decode(request.change)
+        except ValueError as fault:
+            raise BadFrame(str(fault)) from fault
+        group = self._led(request.group)
+        proposed = False
+        with trio.move_on_after(request.timeout_ms / 1000):
+            while not _is_made(group.node.configuration, change.changes):
+                if not group.leads:
+                    raise NoLeader(f"node {self._ports.node} leads group {group.number} no more")
+                if not proposed and not self._is_busy(group):
+                    group.node.propose_conf_change(change, self._ports.now_ms())
+                    self._loop.touch(group)
+                    proposed = True
+                with trio.move_on_after(self._ports.settings.retry_s):
+                    await group.changed.wait()
+                    continue
+                proposed = False
+            return b""
+        raise NoLeader(f"the members of group {group.number} were not changed in time")
+
+    async def on_transfer(self, sender: NodeId, payload: bytes) -> bytes:
+        """Begin to hand a group over. Raises BadFrame, ProposalRefused."""
+        request = frames.decode_transfer(payload)
+        group = self._led(request.group)
+        if request.target != self._ports.node:
+            group.node.transfer_leadership(request.target, self._ports.now_ms())
+            self._loop.touch(group)
+        return b""
+
+    def _led(self, number: int) -> Group:
+        group = self._loop.groups.get(number)
+        if group is None or not group.leads:
+            raise NoLeader(f"node {self._ports.node} does not lead group {number}")
+        return group
+
+    def _is_busy(self, group: Group) -> bool:
+        """Whether a change is under way already."""
+        raft = group.node.raft
+        return raft.configuration.is_joint or raft.pending_conf_index > raft.log.applied
+
+    # Care.
+
+    async def run(self) -> None:
+        """Looks after the groups that this node leads."""
+        settings = self._ports.settings
+        while True:
+            await trio.sleep(settings.care_interval_s)
+            for group in self._loop.groups.values():
+                if group.leads:
+                    self._promote(group)
+            if settings.balance:
+                self._balance()
+
+    def _promote(self, group: Group) -> None:
+        configuration = group.node.configuration
+        if self._is_busy(group) or len(configuration.voters) >= self._ports.settings.voters_max:
+            return
+        for node in sorted(configuration.learners):
+            if not self._has_caught_up(group, node):
+                continue
+            change = ConfChange((ConfChangeSingle(ChangeKind.ADD_NODE, node),))
+            try:
+                group.node.propose_conf_change(change, self._ports.now_ms())
+            except (ConfChangeRefused, ProposalRefused):
+                return
+            self.promoted += 1
+            self._loop.touch(group)
+            return
+
+    def _has_caught_up(self, group: Group, node: NodeId) -> bool:
+        progress = group.node.progress[node]
+        behind = group.node.raft.log.last_index() - progress.match
+        return _is_followed(progress) and behind <= self._ports.settings.promote_entries_max
+
+    def _balance(self) -> None:
+        led = [group for group in self._loop.groups.values() if group.leads]
+        counts = Counter(group.node.leader for group in self._loop.groups.values())
+        for group in led:
+            if self._is_busy(group) or group.node.raft.transferee:
+                continue
+            able = [
+                node
+                for node in sorted(group.node.configuration.voters)
+                if node != self._ports.node and _is_followed(group.node.progress[node])
+            ]
+            if not able:
+                continue
+            target = min(able, key=lambda node: (counts[node], node))
+            if len(led) - counts[target] >= 2:
+                group.node.transfer_leadership(target, self._ports.now_ms())
+                self.given_away += 1
+                self._loop.touch(group)
+                return
+
+
+def _is_followed(progress: Progress) -> bool:
+    return progress.recent_active and progress.state is ProgressState.REPLICATE
+
+
+def _is_made(configuration: Configuration, changes: Iterable[ConfChangeSingle]) -> bool:
+    """Whether the members are as the changes ask, and no joint phase is left."""
+    if configuration.is_joint:
+        return False
+    for kind, node in changes:
+        if kind is ChangeKind.ADD_NODE and node not in configuration.incoming:
+            return False
+        if kind is ChangeKind.ADD_LEARNER_NODE and node not in configuration.learners:
+            return False
+        if kind is ChangeKind.REMOVE_NODE and node in configuration.members:
+            return False
+    return True
+
+
+def role_name(role: Role) -> str:
+    """A role in words."""
+    return role.name.lower()

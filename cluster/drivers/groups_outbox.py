@@ -1,0 +1,71 @@
+"""What leaves for the other nodes: one frame per node and moment, over all groups."""
+
+from collections.abc import Callable, Iterable
+
+from cluster.base.ids import NodeId
+from cluster.base.ports import Peers
+from cluster.drivers import groups_frames as frames
+from cluster.raft.messages import Message
+
+CHANNEL = "groups"
+"""The transport's channel for frames."""
+
+
+class Outbox:
+    """Frames under construction; `dropped` is told of each that the transport did not take."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        *,
+        frame_bytes_max: int,
+        dropped: Callable[[NodeId, frames.Frame], None],
+    ) -> None:
+        self._peers = peers
+        self._bytes_max = frame_bytes_max
+        self._dropped = dropped
+        self._frames: dict[NodeId, frames.Frame] = {}
+        self._bytes: dict[NodeId, int] = {}
+        self.sent = 0
+        self.lost = 0
+
+    def add(self, group: int, messages: Iterable[Message]) -> None:
+        """Messages of a group's core, each to its `to`."""
+        for message in messages:
+            self._grew(message.to, frames.add_message(self._frame(message.to), group, message))
+
+    def propose(self, to: NodeId, proposal: frames.Proposal) -> None:
+        """A proposal for a group that `to` leads."""
+        self._frame(to).proposals.append(proposal)
+        self._grew(to, len(proposal.data) + 16)
+
+    def answer(self, to: NodeId, answer: frames.ProposalAnswer) -> None:
+        """What became of a proposal of `to`."""
+        self._frame(to).answers.append(answer)
+        self._grew(to, len(answer.result) + 32)
+
+    def flush(self) -> None:
+        """Send everything."""
+        for to in list(self._frames):
+            self._send(to)
+
+    def _frame(self, to: NodeId) -> frames.Frame:
+        frame = self._frames.get(to)
+        if frame is None:
+            frame = self._frames[to] = frames.new_frame()
+            self._bytes[to] = 0
+        return frame
+
+    def _grew(self, to: NodeId, size_bytes: int) -> None:
+        self._bytes[to] += size_bytes
+        if self._bytes[to] >= self._bytes_max:
+            self._send(to)
+
+    def _send(self, to: NodeId) -> None:
+        frame = self._frames.pop(to)
+        del self._bytes[to]
+        if self._peers.send(to, CHANNEL, frames.encode(frame)):
+            self.sent += 1
+        else:
+            self.lost += 1
+            self._dropped(to, frame)
