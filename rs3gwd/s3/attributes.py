@@ -15,9 +15,10 @@ from rs3gwd.s3.arguments import argument_error, integer_argument
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import CHECKSUM_ELEMENTS
 from rs3gwd.s3.dates import http_date
-from rs3gwd.s3.headers import refuse_customer_key
+from rs3gwd.s3.encryption_headers import refuse_wish
 from rs3gwd.s3.object_arguments import bucket_of, requested_version, version_headers
 from rs3gwd.s3.object_body import part_sizes
+from rs3gwd.s3.object_encryption import check_read, place_of
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
 
@@ -30,10 +31,11 @@ async def get_object_attributes(call: Call) -> Response:
     not exist.
     """
     wanted = _wanted_attributes(call.request.headers.get("x-amz-object-attributes"))
-    refuse_customer_key(call.request.headers)
+    refuse_wish(call.request.headers)
     version_id = requested_version(call.query)
     for _ in range(LOOKUPS_MAX):
         version = await call.services.store.get_version(call.bucket, call.key, version_id)
+        check_read(call, place_of(call), version)
         try:
             parts = await _parts_xml(call, version) if "ObjectParts" in wanted else ""
         except VersionGone:

@@ -60,7 +60,8 @@ class BodyPlan(Struct, frozen=True):
     """What a body must be, known before its first byte is read.
 
     `size_bytes` is None when the length is not declared. `md5` is 16 bytes, `sha256` 64 hex digits;
-    `stored` is the checksum to keep with the bytes.
+    `stored` is the checksum to keep with the bytes. `with_md5` says that their MD5 is wanted
+    whether it was promised or not.
     """
 
     size_bytes: int | None
@@ -69,12 +70,14 @@ class BodyPlan(Struct, frozen=True):
     sha256: str | None
     given: GivenChecksum | None
     stored: ChecksumAlgorithm
+    with_md5: bool = True
 
 
 class ReceivedBody(Struct, frozen=True):
     """A body that came whole and as promised.
 
     `checksum` is the one to keep, `given` the one that its sender gave and that was found right.
+    `md5_hex` is empty where the plan did not want it.
     """
 
     size_bytes: int
@@ -88,6 +91,7 @@ def plan_body(
     *,
     limit_bytes: int = PUT_BYTES_MAX,
     stored_algorithm: ChecksumAlgorithm | None = None,
+    with_md5: bool = True,
 ) -> BodyPlan:
     """Reads what the head of a request says of an object's body.
 
@@ -107,6 +111,7 @@ def plan_body(
         sha256=call.payload.expected_sha256,
         given=given,
         stored=stored,
+        with_md5=with_md5,
     )
 
 
@@ -134,7 +139,12 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
     if plan.given:
         algorithms.add(plan.given.algorithm)
     is_small = plan.size_bytes is not None and plan.size_bytes <= INLINE_BYTES_MAX
-    digests = BodyDigests(algorithms, with_sha256=plan.sha256 is not None, large=not is_small)
+    digests = BodyDigests(
+        algorithms,
+        with_md5=plan.with_md5 or plan.md5 is not None,
+        with_sha256=plan.sha256 is not None,
+        large=not is_small,
+    )
     intake = _Intake(call, plan)
     try:
         if is_small:
@@ -152,7 +162,7 @@ async def receive_body(call: Call, plan: BodyPlan, stage: Stage) -> ReceivedBody
     given = plan.given.algorithm if plan.given else None
     return ReceivedBody(
         size_bytes=intake.received_bytes,
-        md5_hex=digests.md5.hex(),
+        md5_hex=digests.md5.hex() if plan.with_md5 else "",
         checksum=Checksum(algorithm=plan.stored, value=digests.checksum(plan.stored)),
         given=Checksum(algorithm=given, value=digests.checksum(given)) if given else None,
     )

@@ -2,11 +2,12 @@
 
 from msgspec import Struct, field
 
+from rs3gwd.base.encryption import ObjectKeys
 from rs3gwd.base.http import Request
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
-from rs3gwd.base.records import BucketRecord, Durability
+from rs3gwd.base.records import BucketRecord, Durability, EncryptionKind
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.identities.permissions import PermissionCache
@@ -23,7 +24,9 @@ class Services(Struct, frozen=True):
     front says in x-amz-id-2, and error documents in HostId. `memory` is the pool from which
     documents and signed chunks of unusual size take. `new_buckets` is what a bucket gets that is
     made without saying; `access` keeps what buckets say about who may use them, `permissions` what
-    users may do by their own policies.
+    users may do by their own policies. `keys` are those of encrypted objects, None where the node
+    has none; `default_encryption` is what buckets without a rule of their own get, None for
+    nothing. `takes_customer_keys_in_clear`: SSE-C needs no TLS.
     """
 
     store: ObjectStore
@@ -40,6 +43,9 @@ class Services(Struct, frozen=True):
     access: AccessCache = field(default_factory=AccessCache)
     permissions: PermissionCache = field(default_factory=PermissionCache)
     memory: MemoryPool = field(default_factory=lambda: MemoryPool(_MEMORY_BYTES_MAX))
+    keys: ObjectKeys | None = None
+    default_encryption: EncryptionKind | None = None
+    takes_customer_keys_in_clear: bool = False
 
 
 class Call(Struct, frozen=True):

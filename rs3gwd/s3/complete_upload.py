@@ -35,9 +35,11 @@ from rs3gwd.s3.checksums import (
     checksum_type_in,
 )
 from rs3gwd.s3.conditions import write_conditions
+from rs3gwd.s3.encryption_headers import encryption_headers, refuse_wish
 from rs3gwd.s3.etags import quote, unquote
 from rs3gwd.s3.headers import refuse_unimplemented
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
+from rs3gwd.s3.object_encryption import upload_customer_key
 from rs3gwd.s3.xml_read import Element, malformed, parse_xml
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, key_text
 
@@ -66,6 +68,9 @@ async def complete_multipart_upload(call: Call) -> Response:
     conditions = write_conditions(headers)
     object_size = _object_size(headers)
     upload = await _find_upload(call)
+    refuse_wish(headers)
+    if upload is not None:
+        upload_customer_key(call, upload, is_required=False)
     expected = _expected_checksum(headers, upload)
     body = await read_body(call, DOCUMENT_BYTES_MAX, with_checksum=False)
     if len(body) <= INLINE_BYTES_MAX:
@@ -190,6 +195,7 @@ def _respond(call: Call, version: VersionRecord) -> Response:
         status=200,
         headers=[
             CONTENT_TYPE,
+            *encryption_headers(version.attributes.encryption),
             durability_header(bucket.durability),
             *written_version_headers(version.version_id),
         ],

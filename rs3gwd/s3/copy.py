@@ -33,6 +33,7 @@ from rs3gwd.s3.copy_source import (
     source_version_headers,
 )
 from rs3gwd.s3.dates import iso_time
+from rs3gwd.s3.encryption_headers import ENCRYPTION, SOURCE_CUSTOMER, encryption_headers
 from rs3gwd.s3.etags import quote
 from rs3gwd.s3.headers import (
     WEBSITE_REDIRECT,
@@ -42,6 +43,7 @@ from rs3gwd.s3.headers import (
 )
 from rs3gwd.s3.lock_headers import lock_from
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, written_version_headers
+from rs3gwd.s3.object_encryption import etag_for, etag_is_md5, open_stage, seal_object
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.objects import submit_version
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element
@@ -90,23 +92,29 @@ async def copy_object(call: Call) -> Response:
 async def _copy(call: Call, plan: CopyPlan, source: Source) -> VersionRecord:
     """Raises VersionGone when the source was replaced before it could be opened."""
     services = call.services
-    bucket = bucket_of(call)
     origin = source.version
     # Without a wish the source's algorithm is kept; a composite checksum becomes one of all bytes.
     kept = origin.checksum.algorithm if origin.checksum else DEFAULT_ALGORITHM
     attributes = _attributes(call, plan, origin.attributes)
-    async with services.store.stage(
-        size_hint=origin.size_bytes, durability=bucket.durability
-    ) as stage:
-        copied = await copy_bytes(call, origin, None, algorithm=plan.algorithm or kept, stage=stage)
+    sealing = await seal_object(call)
+    record = sealing.record if sealing else None
+    async with open_stage(call, sealing, origin.size_bytes) as stage:
+        copied = await copy_bytes(
+            call,
+            source,
+            None,
+            algorithm=plan.algorithm or kept,
+            stage=stage,
+            with_md5=etag_is_md5(record),
+        )
         staged = await stage.finish()
         command = PutObject(
             bucket=call.bucket,
             key=call.key,
             now_ms=services.clock.now_ms(),
             nonce=services.random.token_bytes(16),
-            attributes=attributes,
-            etag=copied.md5_hex,
+            attributes=structs.replace(attributes, encryption=record),
+            etag=etag_for(call, sealing, copied.md5_hex),
             size_bytes=copied.size_bytes,
             blob=staged.ref,
             checksum=copied.checksum,
@@ -131,6 +139,7 @@ def _respond(call: Call, source: Source, version: VersionRecord) -> Response:
         status=200,
         headers=[
             CONTENT_TYPE,
+            *encryption_headers(version.attributes.encryption, with_context=True),
             durability_header(bucket.durability),
             *written_version_headers(version.version_id),
             *source_version_headers(source),
@@ -176,6 +185,7 @@ def _refuse_copy_onto_itself(call: Call, plan: CopyPlan) -> None:
         or plan.algorithm is not None
         or "x-amz-storage-class" in headers
         or WEBSITE_REDIRECT in headers
+        or any(name.startswith((ENCRYPTION, SOURCE_CUSTOMER)) for name in headers)
     )
     if not changes:
         raise ApiError(

@@ -33,6 +33,13 @@ from rs3gwd.s3.conditions import check_copy_source, copy_source_conditions
 from rs3gwd.s3.hashing import BodyDigests
 from rs3gwd.s3.names import is_bucket_name
 from rs3gwd.s3.object_arguments import check_version_id, shows_versions
+from rs3gwd.s3.object_encryption import (
+    Place,
+    check_read,
+    etag_is_md5,
+    open_object,
+    source_place,
+)
 from rs3gwd.s3.permission import (
     bucket_arn,
     check_expected_owner,
@@ -126,7 +133,9 @@ async def find_source(call: Call, name: SourceName) -> Source:
         etag=version.etag,
         last_modified_ms=version.last_modified_ms,
     )
-    return Source(name=name, bucket=bucket, version=version)
+    source = Source(name=name, bucket=bucket, version=version)
+    check_read(call, place_of_source(source), version)
+    return source
 
 
 def check_copy_size(size_bytes: int) -> None:
@@ -141,31 +150,46 @@ def check_copy_size(size_bytes: int) -> None:
 
 async def copy_bytes(
     call: Call,
-    version: VersionRecord,
+    source: Source,
     part: ByteRange | None,
     *,
     algorithm: ChecksumAlgorithm,
     stage: Stage,
+    with_md5: bool = True,
 ) -> CopiedBytes:
     """Streams a range of a version (None: all of it) into a stage, at most 1 MiB at a time.
 
-    Raises VersionGone when the source was replaced before it could be opened, and what reader and
-    stage raise.
+    `with_md5`: the MD5 is wanted; else `md5_hex` is empty. Raises VersionGone when the source was
+    replaced before it could be opened, and what reader and stage raise.
     """
+    version = source.version
     start, end = (part.start, part.end) if part else (0, version.size_bytes)
     is_whole = end - start == version.size_bytes
-    known_md5 = version.etag if is_whole and version.manifest_id is None else None
+    known_md5 = _known_md5(version) if is_whole else None
     known_checksum = version.checksum if is_whole and _is_of(version, algorithm) else None
-    digests = BodyDigests([] if known_checksum else [algorithm], with_md5=known_md5 is None)
+    takes_md5 = with_md5 and known_md5 is None
+    digests = BodyDigests([] if known_checksum else [algorithm], with_md5=takes_md5)
     if start < end:
-        async with call.services.store.open_body(version, start, end) as reader:
+        async with await open_object(call, place_of_source(source), version, start, end) as reader:
             while len(data := await reader.read()):
                 await _pass_on(call, data, digests, stage)
+    md5_hex = digests.md5.hex() if takes_md5 else known_md5 or ""
     return CopiedBytes(
         size_bytes=end - start,
-        md5_hex=known_md5 or digests.md5.hex(),
+        md5_hex=md5_hex if with_md5 else "",
         checksum=known_checksum or Checksum(algorithm, digests.checksum(algorithm)),
     )
+
+
+def place_of_source(source: Source) -> Place:
+    """The source as an object whose key the headers for sources bring."""
+    return source_place(source.name.bucket, source.name.key)
+
+
+def _known_md5(version: VersionRecord) -> str | None:
+    """The MD5 of the bytes of a version, where its ETag is that."""
+    is_md5 = version.manifest_id is None and etag_is_md5(version.attributes.encryption)
+    return version.etag if is_md5 else None
 
 
 def source_version_headers(source: Source) -> list[tuple[str, str]]:

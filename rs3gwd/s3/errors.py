@@ -99,6 +99,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "InvalidTargetBucketForLogging": "The target bucket for logging does not exist.",
             "InvalidToken": "The provided token is malformed or otherwise not valid.",
             "InvalidURI": "Couldn't parse the specified URI.",
+            "KMS.DisabledException": "The request was rejected because the specified KMS key is not"
+            " enabled.",
+            "KMS.InvalidStateException": "The request was rejected because the state of the KMS key"
+            " is not valid for it.",
+            "KMS.NotFoundException": "The request was rejected because the specified KMS key could"
+            " not be found.",
             "KeyTooLongError": "Your key is too long",
             "MalformedACLError": "The XML you provided was not well-formed or did not validate"
             " against our published schema",

@@ -7,7 +7,8 @@ those that are not US-ASCII by RFC 2047 before returning; its documentation show
 bytes are taken for latin-1, and so they are here. A decoded value with control characters is
 returned encoded too, so that no value can end a header line.
 
-What is accepted is done: a header that asks for encryption or appends is refused, never ignored.
+What is accepted is done: a header that asks for appends is refused, never ignored. The headers of
+encryption are read in `encryption_headers`.
 
 Sources: "Working with object metadata" in the Amazon S3 User Guide; PutObject, CopyObject and
 GetObject in the API Reference.
@@ -23,6 +24,7 @@ from rs3gwd.base.errors import ApiError
 from rs3gwd.base.limits import OBJECT_TAGS_MAX, USER_METADATA_BYTES_MAX
 from rs3gwd.base.records import Attributes, VersionRecord
 from rs3gwd.s3.dates import http_date
+from rs3gwd.s3.encryption_headers import encryption_headers
 from rs3gwd.s3.etags import quote
 from rs3gwd.s3.lock_headers import lock_from, lock_headers
 from rs3gwd.s3.tag_set import Tags, check_tags
@@ -73,15 +75,13 @@ _CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 (`unicode_escape`, `utf-7`) give text that no record can hold."""
 
 _UNIMPLEMENTED_PREFIXES = (
-    "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
     "x-amz-object-annotation-directive",
 )
 
 
 def refuse_unimplemented(headers: Mapping[str, str]) -> None:
-    """Raises ApiError NotImplemented for a header that asks for encryption or appends."""
+    """Raises ApiError NotImplemented for a header that asks for appends or annotations."""
     for name in headers:
         if not name.startswith("x-amz-"):
             continue
@@ -91,17 +91,6 @@ def refuse_unimplemented(headers: Mapping[str, str]) -> None:
                 "A header you provided implies functionality that is not implemented",
                 fields={"Header": name, "additionalMessage": headers[name]},
             )
-
-
-def refuse_customer_key(headers: Mapping[str, str]) -> None:
-    """Raises ApiError InvalidRequest for a read that brings a key: no object here needs one.
-
-    To overlook it would let a caller believe that the bytes are encrypted with it.
-    """
-    if "x-amz-server-side-encryption-customer-algorithm" in headers:
-        raise ApiError(
-            "InvalidRequest", "The encryption parameters are not applicable to this object."
-        )
 
 
 def attributes_from(headers: Mapping[str, str], owner_id: str, *, now_ms: int) -> Attributes:
@@ -193,6 +182,8 @@ def object_headers(version: VersionRecord, *, show_version: bool) -> list[tuple[
         headers.append(("x-amz-storage-class", attributes.storage_class))
     if attributes.lock is not None:
         headers += lock_headers(attributes.lock)
+    if attributes.encryption is not None:
+        headers += encryption_headers(attributes.encryption)
     if show_version:
         headers.append(("x-amz-version-id", version.version_id))
     return headers

@@ -13,6 +13,7 @@ from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import CHECKSUM_ELEMENTS
 from rs3gwd.s3.dates import iso_time
 from rs3gwd.s3.etags import quote
+from rs3gwd.s3.object_encryption import upload_customer_key
 from rs3gwd.s3.owners import Owners
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, key_text
 
@@ -25,6 +26,7 @@ async def list_parts(call: Call) -> Response:
         call.bucket, call.key, call.query["uploadId"], after_number=marker, limit=limit
     )
     upload = page.upload
+    upload_customer_key(call, upload, is_required=False)
     owners = Owners(call.services.directory)
     is_truncated = page.next_number is not None
     next_marker = page.parts[-1].number if page.parts else marker

@@ -10,6 +10,8 @@ Sources: CreateMultipartUpload, UploadPart, UploadPartCopy and AbortMultipartUpl
 API Reference; "Checking object integrity in Amazon S3" in the User Guide.
 """
 
+from msgspec.structs import replace
+
 from rs3gwd.base.commands import AbortUpload, CreateUpload, PutPart
 from rs3gwd.base.errors import ApiError, VersionGone
 from rs3gwd.base.http import Response
@@ -43,9 +45,18 @@ from rs3gwd.s3.copy_source import (
     source_version_headers,
 )
 from rs3gwd.s3.dates import iso_time
+from rs3gwd.s3.encryption_headers import encryption_headers
 from rs3gwd.s3.etags import quote
 from rs3gwd.s3.headers import refuse_unimplemented
 from rs3gwd.s3.object_arguments import bucket_of, durability_header, part_number_in
+from rs3gwd.s3.object_encryption import (
+    Sealing,
+    etag_for,
+    etag_is_md5,
+    open_stage,
+    seal_object,
+    seal_part,
+)
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.s3.ranges import ByteRange, parse_copy_source_range
 from rs3gwd.s3.xml_write import CONTENT_TYPE, document, element, key_text
@@ -59,19 +70,26 @@ async def create_multipart_upload(call: Call) -> Response:
     algorithm = algorithm_in(headers, "x-amz-checksum-algorithm")
     kind = upload_checksum_type(algorithm, checksum_type_in(headers))
     now_ms = call.services.clock.now_ms()
+    sealing = await seal_object(call)
+    record = sealing.record if sealing else None
+    attributes = replace(new_attributes(call, now_ms=now_ms), encryption=record)
     upload = await call.services.store.submit(
         CreateUpload(
             bucket=call.bucket,
             key=call.key,
             now_ms=now_ms,
             nonce=call.services.random.token_bytes(16),
-            attributes=new_attributes(call, now_ms=now_ms),
+            attributes=attributes,
             checksum_algorithm=algorithm,
             checksum_type=kind,
         )
     )
     assert isinstance(upload, UploadRecord)
-    shown = [CONTENT_TYPE, durability_header(bucket.durability)]
+    shown = [
+        CONTENT_TYPE,
+        *encryption_headers(record, with_context=True),
+        durability_header(bucket.durability),
+    ]
     if algorithm is not None and kind is not None:
         shown.append(("x-amz-checksum-algorithm", algorithm))
         shown.append(("x-amz-checksum-type", kind))
@@ -89,16 +107,21 @@ async def upload_part(call: Call) -> Response:
     refuse_unimplemented(call.request.headers)
     number = _part_number(call)
     upload = await _upload(call)
-    plan = plan_body(call, stored_algorithm=upload.checksum_algorithm or DEFAULT_ALGORITHM)
+    sealing = await seal_part(call, upload)
+    record = upload.attributes.encryption
+    plan = plan_body(
+        call,
+        stored_algorithm=upload.checksum_algorithm or DEFAULT_ALGORITHM,
+        with_md5=etag_is_md5(record),
+    )
     _check_part_checksum(upload, plan.given)
-    store = call.services.store
-    durability = bucket_of(call).durability
-    async with store.stage(size_hint=plan.size_bytes, durability=durability) as stage:
+    async with open_stage(call, sealing, plan.size_bytes) as stage:
         body = await receive_body(call, plan, stage)
         part = await _submit_part(
             call,
             number,
-            etag=body.md5_hex,
+            sealing,
+            md5_hex=body.md5_hex,
             size_bytes=body.size_bytes,
             checksum=body.checksum,
             staged=await stage.finish(),
@@ -109,7 +132,8 @@ async def upload_part(call: Call) -> Response:
         headers=[
             ("ETag", quote(part.etag)),
             (CHECKSUM_HEADERS[shown.algorithm], shown.value),
-            durability_header(durability),
+            *encryption_headers(record),
+            durability_header(bucket_of(call).durability),
         ],
     )
 
@@ -149,13 +173,17 @@ async def _copy_part(
     size = part.end - part.start if part else source.version.size_bytes
     check_copy_size(size)
     algorithm = upload.checksum_algorithm or DEFAULT_ALGORITHM
-    durability = bucket_of(call).durability
-    async with call.services.store.stage(size_hint=size, durability=durability) as stage:
-        copied = await copy_bytes(call, source.version, part, algorithm=algorithm, stage=stage)
+    sealing = await seal_part(call, upload)
+    with_md5 = etag_is_md5(upload.attributes.encryption)
+    async with open_stage(call, sealing, size) as stage:
+        copied = await copy_bytes(
+            call, source, part, algorithm=algorithm, stage=stage, with_md5=with_md5
+        )
         return await _submit_part(
             call,
             number,
-            etag=copied.md5_hex,
+            sealing,
+            md5_hex=copied.md5_hex,
             size_bytes=copied.size_bytes,
             checksum=copied.checksum,
             staged=await stage.finish(),
@@ -165,8 +193,9 @@ async def _copy_part(
 async def _submit_part(
     call: Call,
     number: int,
+    sealing: Sealing | None,
     *,
-    etag: str,
+    md5_hex: str,
     size_bytes: int,
     checksum: Checksum,
     staged: StagedBlob,
@@ -177,10 +206,11 @@ async def _submit_part(
         upload_id=call.query["uploadId"],
         number=number,
         now_ms=call.services.clock.now_ms(),
-        etag=etag,
+        etag=etag_for(call, sealing, md5_hex),
         size_bytes=size_bytes,
         blob=staged.ref,
         checksum=checksum,
+        salt=sealing.salt if sealing else b"",
     )
     part = await call.services.store.submit(command, staged)
     assert isinstance(part, PartRecord)
@@ -236,6 +266,7 @@ def _respond_copied(call: Call, upload: UploadRecord, source: Source, part: Part
         status=200,
         headers=[
             CONTENT_TYPE,
+            *encryption_headers(upload.attributes.encryption),
             durability_header(bucket_of(call).durability),
             *source_version_headers(source),
         ],

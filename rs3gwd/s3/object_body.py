@@ -18,12 +18,13 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import StreamedBody
-from rs3gwd.base.ports import BodyReader, Lookups, ObjectStore
+from rs3gwd.base.ports import BodyReader, Lookups
 from rs3gwd.base.records import Checksum, ManifestRecord, VersionRecord
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import checksum_response_headers
 from rs3gwd.s3.conditions import range_applies
 from rs3gwd.s3.object_arguments import part_number_in
+from rs3gwd.s3.object_encryption import open_object, place_of
 from rs3gwd.s3.ranges import ByteRange, content_range, parse_range
 
 SMALL_BYTES_MAX = 64 * 1024
@@ -76,7 +77,12 @@ def select_bytes(call: Call, version: VersionRecord, manifest: ManifestRecord | 
 
 
 def read_at_once(lookups: Lookups, version: VersionRecord, selection: Selection) -> bytes | None:
-    """The body of a GET that is small and at hand, else None. Raises VersionGone, DataCorrupt."""
+    """The body of a GET that is small, at hand and not encrypted, else None.
+
+    Raises VersionGone, DataCorrupt.
+    """
+    if version.attributes.encryption is not None:
+        return None
     if selection.start == selection.end:
         return b""
     if version.size_bytes > SMALL_BYTES_MAX or version.blob is None:
@@ -88,12 +94,12 @@ def read_at_once(lookups: Lookups, version: VersionRecord, selection: Selection)
 
 
 async def open_bytes(
-    store: ObjectStore, version: VersionRecord, selection: Selection
+    call: Call, version: VersionRecord, selection: Selection
 ) -> bytes | StreamedBody:
-    """The body of a GET. Raises VersionGone, DataCorrupt and what else the store raises."""
+    """The body of a GET. Raises as `open_object` does, and what else the store raises."""
     if selection.start == selection.end:
         return b""
-    context = store.open_body(version, selection.start, selection.end)
+    context = await open_object(call, place_of(call), version, selection.start, selection.end)
     reader = await context.__aenter__()
     return StreamedBody(length=selection.end - selection.start, source=OpenedBody(reader, context))
 

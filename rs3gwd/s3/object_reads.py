@@ -24,7 +24,8 @@ from rs3gwd.s3.conditions import (
     precondition_failed,
     read_conditions,
 )
-from rs3gwd.s3.headers import apply_overrides, object_headers, refuse_customer_key
+from rs3gwd.s3.encryption_headers import refuse_wish
+from rs3gwd.s3.headers import apply_overrides, object_headers
 from rs3gwd.s3.object_arguments import bucket_of, requested_version, shows_versions
 from rs3gwd.s3.object_body import (
     Selection,
@@ -33,6 +34,7 @@ from rs3gwd.s3.object_body import (
     read_at_once,
     select_bytes,
 )
+from rs3gwd.s3.object_encryption import check_read, place_of
 
 LOOKUPS_MAX = 10
 """Look-ups of one GET. Each further one means that another write won the race in between; ten in a
@@ -52,7 +54,7 @@ async def get_object(call: Call) -> Response:
         version = await store.get_version(call.bucket, call.key, version_id)
         try:
             headers, selection = _answer_head(call, version, await _manifest_for(call, version))
-            body = await open_bytes(store, version, selection)
+            body = await open_bytes(call, version, selection)
         except VersionGone:
             continue
         return Response(status=selection.status, headers=headers, body=body)
@@ -110,7 +112,8 @@ def _answer_head(
 ) -> tuple[list[tuple[str, str]], Selection]:
     """The headers of the answer and the bytes it is about. Raises ApiError for 304, 412 and 416."""
     request_headers = call.request.headers
-    refuse_customer_key(request_headers)
+    refuse_wish(request_headers)
+    check_read(call, place_of(call), version)
     headers = object_headers(version, show_version=shows_versions(bucket_of(call)))
     conditions = read_conditions(request_headers)
     if conditions is not None:

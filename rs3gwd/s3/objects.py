@@ -7,6 +7,8 @@ conditions travel inside the command. Reads are in `object_reads`, deletes in `d
 Source: PutObject in the Amazon S3 API Reference.
 """
 
+from msgspec.structs import replace
+
 from rs3gwd.base.commands import UNCONDITIONAL, Conditions, PutObject
 from rs3gwd.base.errors import ApiError, NoSuchKey, PreconditionFailed
 from rs3gwd.base.http import Response
@@ -17,6 +19,7 @@ from rs3gwd.s3.body import plan_body, receive_body
 from rs3gwd.s3.call import Call
 from rs3gwd.s3.checksums import checksum_response_headers
 from rs3gwd.s3.conditions import write_conditions
+from rs3gwd.s3.encryption_headers import encryption_headers
 from rs3gwd.s3.etags import quote
 from rs3gwd.s3.headers import refuse_unimplemented
 from rs3gwd.s3.object_arguments import (
@@ -25,6 +28,7 @@ from rs3gwd.s3.object_arguments import (
     has_digest,
     written_version_headers,
 )
+from rs3gwd.s3.object_encryption import etag_for, etag_is_md5, open_stage, seal_object
 
 
 async def put_object(call: Call) -> Response:
@@ -36,10 +40,11 @@ async def put_object(call: Call) -> Response:
     if attributes.lock is not None:
         _require_digest(call)
     conditions = write_conditions(headers)
-    plan = plan_body(call)
+    sealing = await seal_object(call)
+    record = sealing.record if sealing else None
+    plan = plan_body(call, with_md5=etag_is_md5(record))
     await _refuse_early(call, conditions)
-    store = call.services.store
-    async with store.stage(size_hint=plan.size_bytes, durability=bucket.durability) as stage:
+    async with open_stage(call, sealing, plan.size_bytes) as stage:
         body = await receive_body(call, plan, stage)
         staged = await stage.finish()
         command = PutObject(
@@ -47,8 +52,8 @@ async def put_object(call: Call) -> Response:
             key=call.key,
             now_ms=call.services.clock.now_ms(),
             nonce=call.services.random.token_bytes(16),
-            attributes=attributes,
-            etag=body.md5_hex,
+            attributes=replace(attributes, encryption=record),
+            etag=etag_for(call, sealing, body.md5_hex),
             size_bytes=body.size_bytes,
             blob=staged.ref,
             checksum=body.checksum,
@@ -60,6 +65,7 @@ async def put_object(call: Call) -> Response:
         headers=[
             ("ETag", quote(version.etag)),
             *checksum_response_headers(body.checksum),
+            *encryption_headers(record, with_context=True),
             durability_header(bucket.durability),
             *written_version_headers(version.version_id),
         ],

@@ -37,6 +37,11 @@ from rs3gwd.s3.access_settings import (
 from rs3gwd.s3.acls import get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl
 from rs3gwd.s3.attributes import get_object_attributes
 from rs3gwd.s3.bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
+from rs3gwd.s3.bucket_encryption import (
+    delete_bucket_encryption,
+    get_bucket_encryption,
+    put_bucket_encryption,
+)
 from rs3gwd.s3.bucket_policy import (
     delete_bucket_policy,
     get_bucket_policy,
@@ -176,7 +181,7 @@ def _row(
     )
 
 
-_NO_OBJECT_EXTRAS = "no server-side encryption or appends"
+_NO_OBJECT_EXTRAS = "no dual-layer encryption (aws:kms:dsse) or appends"
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -272,9 +277,25 @@ OPERATIONS: tuple[Operation, ...] = (
     _row("GetBucketCors", "GET /Bucket?cors", "s3:GetBucketCORS", get_bucket_cors),
     _row("PutBucketCors", "PUT /Bucket?cors", "s3:PutBucketCORS", put_bucket_cors),
     _row("DeleteBucketCors", "DELETE /Bucket?cors", "s3:PutBucketCORS", delete_bucket_cors),
-    _row("GetBucketEncryption", "GET /Bucket?encryption", "s3:GetEncryptionConfiguration"),
-    _row("PutBucketEncryption", "PUT /Bucket?encryption", "s3:PutEncryptionConfiguration"),
-    _row("DeleteBucketEncryption", "DELETE /Bucket?encryption", "s3:PutEncryptionConfiguration"),
+    _row(
+        "GetBucketEncryption",
+        "GET /Bucket?encryption",
+        "s3:GetEncryptionConfiguration",
+        get_bucket_encryption,
+    ),
+    _row(
+        "PutBucketEncryption",
+        "PUT /Bucket?encryption",
+        "s3:PutEncryptionConfiguration",
+        put_bucket_encryption,
+        partial="no dual-layer encryption",
+    ),
+    _row(
+        "DeleteBucketEncryption",
+        "DELETE /Bucket?encryption",
+        "s3:PutEncryptionConfiguration",
+        delete_bucket_encryption,
+    ),
     _row(
         "GetBucketIntelligentTieringConfiguration",
         "GET /Bucket?intelligent-tiering&id",

@@ -182,12 +182,7 @@ def test_a_redirect_needs_a_place_to_go() -> None:
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        ({"x-amz-server-side-encryption": "AES256"}, "NotImplemented"),
-        ({"x-amz-server-side-encryption-customer-algorithm": "AES256"}, "NotImplemented"),
-        (
-            {"x-amz-copy-source-server-side-encryption-customer-key": "k"},
-            "NotImplemented",
-        ),
+        ({"x-amz-object-annotation-directive": "COPY"}, "NotImplemented"),
         ({"x-amz-write-offset-bytes": "5"}, "NotImplemented"),
     ],
 )
