@@ -380,6 +380,76 @@ class DeleteManagedPolicy(Command, frozen=True):
     name: str
 
 
+class AdoptBucket(Command, frozen=True):
+    """In an index group: the bucket as the system group has it -> None.
+
+    `revision` is the bucket's there (`BeginDeleteBucket` tells of revisions), `as_of` the newest
+    one of the system group that whoever sends this had seen. An older revision of a bucket that is
+    known changes nothing; a newer one takes a seal away. Raises StaleCommand: the group does not
+    know the bucket and has forgotten buckets since `as_of`, so it may be one of them; look again.
+    """
+
+    bucket: BucketRecord
+    revision: int
+    as_of: int
+
+
+class SealBucket(Command, frozen=True):
+    """In an index group: no write to the bucket from here on, for it is to be deleted -> None.
+
+    As AdoptBucket, with the revision of BeginDeleteBucket. Raises BucketNotEmpty while the group
+    has a version or delete marker of the bucket, StaleCommand (a newer revision is known).
+    """
+
+    bucket: BucketRecord
+    revision: int
+    as_of: int
+
+
+class DropBucket(Command, frozen=True):
+    """In an index group: forgets a bucket that the system group has no more -> None.
+
+    Its uploads go with it. `as_of` is the revision of FinishDeleteBucket, or a later one. Another
+    bucket of this name is left alone. Raises BucketNotEmpty (it was never sealed here).
+    """
+
+    name: str
+    bucket_id: int
+    as_of: int
+
+
+class BeginDeleteBucket(Command, frozen=True):
+    """In the system group: a deletion begins -> the bucket's new revision (int).
+
+    A revision is a number that rises with each change of any bucket. Until the deletion ends, the
+    bucket cannot be changed. Repeating it with the same token changes nothing. Raises NoSuchBucket,
+    OperationAborted (another deletion of it is going on).
+    """
+
+    name: str
+    token: bytes
+
+
+class FinishDeleteBucket(Command, frozen=True):
+    """In the system group: every index group has sealed the bucket; it is gone -> revision (int).
+
+    Raises NoSuchBucket, OperationAborted (not the deletion that is going on).
+    """
+
+    name: str
+    token: bytes
+
+
+class CancelDeleteBucket(Command, frozen=True):
+    """In the system group: the bucket stays -> its new revision (int), which takes seals away.
+
+    Raises NoSuchBucket, OperationAborted (not the deletion that is going on).
+    """
+
+    name: str
+    token: bytes
+
+
 class DeleteResult(Struct, array_like=True, frozen=True):
     """What DeleteObject did.
 
@@ -419,6 +489,12 @@ AnyCommand = (
     | DeleteIdentity
     | PutManagedPolicy
     | DeleteManagedPolicy
+    | AdoptBucket
+    | SealBucket
+    | DropBucket
+    | BeginDeleteBucket
+    | FinishDeleteBucket
+    | CancelDeleteBucket
 )
 
 CommandResult = (

@@ -8,7 +8,8 @@
     |   |-- AccountAlreadyExists, InvalidBucketState
     |   |-- NoSuchIdentity, IdentityAlreadyExists, IdentityInUse, IdentityChanged
     |   |-- ObjectLocked           a retention or a legal hold protects the version
-    |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone
+    |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone, BlobNotHere
+    |   |-- OperationAborted, StaleCommand
     |   `-- InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, BadDigest
     |-- DiskError                  the disk's fault
     |   |-- DiskFull               no room; deletes still work (retryable once space is freed)
@@ -295,6 +296,34 @@ class VersionGone(StoreError):
     """
 
     code = "InternalError"
+    retryable = True
+
+
+class BlobNotHere(StoreError):
+    """This node of a cluster does not hold the bytes: another one does, or the version is gone.
+
+    `blob_id` is the first blob that is wanted and not here.
+    """
+
+    code = "InternalError"
+    retryable = True
+
+    def __init__(self, message: str = "", *, blob_id: bytes = b"") -> None:
+        super().__init__(message)
+        self.blob_id = blob_id
+
+
+class OperationAborted(StoreError):
+    """Another operation on the same bucket is going on (S3: 409); the caller may retry."""
+
+    code = "OperationAborted"
+    retryable = True
+
+
+class StaleCommand(StoreError):
+    """The command was made from a state that is no more: look again, decide anew, send another."""
+
+    code = "OperationAborted"
     retryable = True
 
 

@@ -13,16 +13,18 @@ An `Applier` serves one transaction: make it, apply the batch, `finish`, commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from rs3gwd.base import commands
 from rs3gwd.base.commands import AnyCommand, Command, CommandResult
+from rs3gwd.base.errors import InvalidRequest, StaleCommand
 from rs3gwd.engine import (
     apply_accounts,
     apply_buckets,
+    apply_group_buckets,
     apply_identities,
     apply_locks,
     apply_objects,
@@ -31,8 +33,10 @@ from rs3gwd.engine import (
 from rs3gwd.engine.apply_complete import complete_upload
 from rs3gwd.engine.apply_state import ApplyState
 from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.group_state import IndexState, SystemState, TreeIds
+from rs3gwd.engine.groups import SYSTEM_GROUP, is_cluster
 
-CommandFunction = Callable[[ApplyState, Any], CommandResult]
+CommandFunction = Callable[[Any, Any], CommandResult]
 
 
 class Applied(Struct, frozen=True):
@@ -45,8 +49,19 @@ class Applied(Struct, frozen=True):
 class Applier:
     """Applies commands within one write transaction, which the caller commits or aborts."""
 
-    def __init__(self, txn: Transaction) -> None:
-        self._state = ApplyState(txn)
+    def __init__(
+        self,
+        txn: Transaction,
+        *,
+        state: ApplyState | None = None,
+        functions: Mapping[type[Command], CommandFunction] | None = None,
+    ) -> None:
+        """`state` and `functions` are a group's (`rs3gwd.engine.group_state`)."""
+        self._state = state or ApplyState(txn)
+        if functions is not None:
+            self._functions = functions
+        else:
+            self._functions = GROUPS_ONLY if is_cluster(txn) else FUNCTIONS
 
     def apply(self, command: AnyCommand) -> Applied:
         """Applies one command.
@@ -54,7 +69,7 @@ class Applier:
         Raises what the command's class says, each a StoreError, and then nothing has changed;
         DataCorrupt, FormatError, DiskFull, DiskFailed, and then the transaction must be aborted.
         """
-        function = FUNCTIONS[type(command)]
+        function = self._functions[type(command)]
         state = self._state
         state.freed = []
         result = function(state, command)
@@ -94,4 +109,73 @@ FUNCTIONS: dict[type[Command], CommandFunction] = {
     commands.PutManagedPolicy: apply_identities.put_managed_policy,
     commands.DeleteManagedPolicy: apply_identities.delete_managed_policy,
 }
-"""The function of every command."""
+"""The function of every command of a single node."""
+
+
+class _Refusing(dict[type[Command], CommandFunction]):
+    """Functions of some commands; every other command is refused, on every replica alike."""
+
+    def __missing__(self, kind: type[Command]) -> CommandFunction:
+        raise InvalidRequest(f"{kind.__name__} is no command of this group")
+
+
+def _keyed(function: CommandFunction) -> CommandFunction:
+    """The function, for commands on keys of the group alone."""
+
+    def run(state: IndexState, command: Any) -> CommandResult:
+        bucket = state.find_bucket(command.bucket)
+        if bucket is not None and not state.owns_key(bucket.bucket_id, command.key):
+            raise StaleCommand(f"bucket {command.bucket!r} is another one now")
+        return function(state, command)
+
+    return run
+
+
+INDEX_FUNCTIONS = _Refusing(
+    {
+        **{
+            kind: _keyed(FUNCTIONS[kind])
+            for kind in (
+                commands.PutObject,
+                commands.DeleteObject,
+                commands.PutObjectTagging,
+                commands.PutObjectAcl,
+                commands.PutObjectRetention,
+                commands.PutObjectLegalHold,
+                commands.CreateUpload,
+                commands.PutPart,
+                commands.AbortUpload,
+                commands.CompleteUpload,
+            )
+        },
+        commands.ForgetUploads: apply_uploads.forget_uploads,
+        commands.AdoptBucket: apply_group_buckets.adopt_bucket,
+        commands.SealBucket: apply_group_buckets.seal_bucket,
+        commands.DropBucket: apply_group_buckets.drop_bucket,
+    }
+)
+"""The commands of the index groups of a cluster."""
+
+SYSTEM_FUNCTIONS = _Refusing(
+    {
+        **{kind: function for kind, function in FUNCTIONS.items() if kind not in INDEX_FUNCTIONS},
+        commands.BeginDeleteBucket: apply_group_buckets.begin_delete_bucket,
+        commands.FinishDeleteBucket: apply_group_buckets.finish_delete_bucket,
+        commands.CancelDeleteBucket: apply_group_buckets.cancel_delete_bucket,
+    }
+)
+"""The commands of the system group."""
+
+del SYSTEM_FUNCTIONS[commands.DeleteBucket]
+
+GROUPS_ONLY = _Refusing()
+"""A cluster's store takes nothing past its groups: its replicas would differ."""
+
+
+def group_applier(txn: Transaction, group: int, groups: int, tree_ids: TreeIds) -> Applier:
+    """The applier of one group of a cluster; `groups` is the number of its index groups."""
+    if group == SYSTEM_GROUP:
+        return Applier(
+            txn, state=SystemState(txn, group, groups, tree_ids), functions=SYSTEM_FUNCTIONS
+        )
+    return Applier(txn, state=IndexState(txn, group, groups, tree_ids), functions=INDEX_FUNCTIONS)

@@ -86,7 +86,7 @@ def install(
     # Else an overwrite could free a version that is locked.
     assert bucket.versioning is Versioning.ENABLED or not bucket.object_lock
     _displace(state, bucket, versions, live)
-    versions.put_live(record, state.next_node_id)
+    versions.put_live(record, state.next_tree_id)
 
 
 def delete_object(state: ApplyState, command: DeleteObject) -> DeleteResult:
@@ -151,9 +151,9 @@ def change_version(
         )
     record = msgspec.structs.replace(target, attributes=change(bucket, target.attributes))
     if live is not None and live.seq == target.seq:
-        versions.put_live(record, state.next_node_id)
+        versions.put_live(record, state.next_tree_id)
     else:
-        versions.put_history(record, state.next_node_id)
+        versions.put_history(record, state.next_tree_id)
     return record
 
 
@@ -169,7 +169,7 @@ def _displace(
         if replaces_null and live.version_id == NULL_VERSION_ID:
             state.free_version(live)
             return
-        versions.put_history(live, state.next_node_id)
+        versions.put_history(live, state.next_tree_id)
     if bucket.versioning is Versioning.SUSPENDED:
         replaced = versions.null_in_history()
         if replaced is not None:
@@ -197,7 +197,7 @@ def _put_delete_marker(
         etag="",
         attributes=Attributes(owner_id=command.owner_id),
     )
-    versions.put_history(marker, state.next_node_id)
+    versions.put_history(marker, state.next_tree_id)
     return DeleteResult(version_id=marker.version_id, delete_marker=True)
 
 
@@ -218,10 +218,10 @@ def _delete_version(
     )
     if live is not None and live.seq == target.seq:
         versions.delete_live()
-        versions.promote(state.next_node_id)
+        versions.promote(state.next_tree_id)
     else:
         versions.delete_history(target)
         if live is None:
-            versions.promote(state.next_node_id)
+            versions.promote(state.next_tree_id)
     state.free_version(target)
     return DeleteResult(version_id=version_id, delete_marker=is_marker)

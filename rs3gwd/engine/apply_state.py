@@ -48,14 +48,17 @@ class ApplyState:
     def __init__(self, txn: Transaction) -> None:
         self.txn = txn
         self.freed: list[bytes] = []
-        value = txn.get(Table.META, META_COUNTERS_KEY)
-        counters = CountersRecord()
-        if value is not None:
-            counters = COUNTERS_CODEC.open(META_COUNTERS_KEY, value)
-        self._stored = counters
-        self._seq = counters.seq
-        self._node_id = counters.node_id
         self._buckets: dict[str, BucketRecord] = {}
+        self._seq = 0
+        self._node_id = 0
+        self._stored = CountersRecord()
+        self._load()
+
+    def _load(self) -> None:
+        value = self.txn.get(Table.META, META_COUNTERS_KEY)
+        if value is not None:
+            self._stored = COUNTERS_CODEC.open(META_COUNTERS_KEY, value)
+            self._seq, self._node_id = self._stored.seq, self._stored.node_id
 
     def next_seq(self) -> int:
         """The next number in the order of writes; from 1."""
@@ -63,9 +66,17 @@ class ApplyState:
         return self._seq
 
     def next_node_id(self) -> int:
-        """The next id of a bucket, a tree node or a manifest; from 1, never given out twice."""
+        """The next id of a bucket or a manifest; from 1, never given out twice."""
         self._node_id += 1
         return self._node_id
+
+    def next_tree_id(self) -> int:
+        """The next id of a tree node: of the same numbers, unless replicas must share those."""
+        return self.next_node_id()
+
+    def owns_key(self, bucket_id: int, key: bytes) -> bool:
+        """Whether the commands of this state may see what belongs to a key."""
+        return True
 
     def bucket(self, name: str) -> BucketRecord:
         """Raises NoSuchBucket."""

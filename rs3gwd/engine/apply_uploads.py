@@ -63,7 +63,7 @@ def create_upload(state: ApplyState, command: CreateUpload) -> UploadRecord:
         checksum_algorithm=command.checksum_algorithm,
         checksum_type=checksum_type,
     )
-    uploads.put_upload(state.txn, bucket.bucket_id, command.key, record, state.next_node_id)
+    uploads.put_upload(state.txn, bucket.bucket_id, command.key, record, state.next_tree_id)
     return record
 
 
@@ -136,16 +136,19 @@ def drop_upload(state: ApplyState, bucket_id: int, key: bytes, upload: UploadRec
 
 
 def drop_all_uploads(state: ApplyState, bucket_id: int) -> None:
-    """Removes every upload of a bucket, finished or not; each step shortens the table."""
+    """Removes every upload of a bucket that the state owns, finished or not."""
     tree = Tree(state.txn, Table.UPLOADS, bucket_id)
-    while not tree.is_empty():
+    start: bytes | None = b""
+    while start is not None:
         batch: list[tuple[bytes, UploadRecord]] = []
         cursor = tree.cursor()
-        found = cursor.seek(b"")
+        found = cursor.seek(start)
         while found and len(batch) < _UPLOADS_PER_STEP:
-            upload = UPLOAD_CODEC.open(cursor.row_key, cursor.value)
-            batch.append((unescape_key(cursor.key[:-8]), upload))
+            key = unescape_key(cursor.key[:-8])
+            if state.owns_key(bucket_id, key):
+                batch.append((key, UPLOAD_CODEC.open(cursor.row_key, cursor.value)))
             found = cursor.next()
+        start = cursor.key if found else None
         for key, upload in batch:
             drop_upload(state, bucket_id, key, upload)
     _drop_completed(state, bucket_id)
@@ -186,21 +189,29 @@ def _oldest_uploads(
     found = cursor.first()
     while found and len(rows) < limit and cursor.key() < end:
         row, value = cursor.item()
-        rows.append((row, UPLOAD_PLACE_CODEC.open(row, value)))
+        place = UPLOAD_PLACE_CODEC.open(row, value)
+        if state.owns_key(place.bucket_id, place.key):
+            rows.append((row, place))
         found = cursor.next()
     return rows
 
 
 def _drop_completed(state: ApplyState, bucket_id: int) -> None:
     prefix = u64(bucket_id)
+    owned: list[bytes] = []
     cursor = state.txn.cursor(Table.COMPLETED)
     found = cursor.set_range(prefix)
     while found and cursor.key().startswith(prefix):
         row, value = cursor.item()
-        result = COMPLETED_CODEC.open(row, value).upload.completed
+        found = cursor.next()
+        kept = COMPLETED_CODEC.open(row, value)
+        if not state.owns_key(bucket_id, kept.key):
+            continue
+        result = kept.upload.completed
         if result is None:
             raise DataCorrupt(f"completed upload row {row!r} has no result")
         time_row = uploads.time_key(result.last_modified_ms, int.from_bytes(row[8:], "big"))
         state.txn.delete(Table.UPLOAD_TIMES, time_row)
-        found = cursor.next()
-    state.txn.delete_prefix(Table.COMPLETED, prefix)
+        owned.append(row)
+    for row in owned:
+        state.txn.delete(Table.COMPLETED, row)

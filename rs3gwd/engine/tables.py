@@ -81,6 +81,10 @@ class Table(IntEnum):
     CONFIGURATIONS  bucket id | kind: the documents of a bucket's configuration
     IDENTITIES      canonical id | 00 | kind | 00 | name in lower case: users, groups, roles
     POLICIES        canonical id | 00 | name in lower case: managed policies
+    GROUP_BUCKETS   group (u8) | bucket name: the buckets as a group of a cluster knows them
+    SESSIONS        group (u8) | kind (u8) | ...: see `rs3gwd.engine.group_sessions`
+    STAGED          blob id: bytes that this node keeps and no applied command names yet
+    MISSING         blob id: bytes that this node should have and has not
     """
 
     META = 0
@@ -104,6 +108,10 @@ class Table(IntEnum):
     CONFIGURATIONS = 18
     IDENTITIES = 19
     POLICIES = 20
+    GROUP_BUCKETS = 21
+    SESSIONS = 22
+    STAGED = 23
+    MISSING = 24
 
     @property
     def stored_name(self) -> bytes:
@@ -158,6 +166,20 @@ class EmailRecord(Struct, array_like=True, frozen=True):
     canonical_id: str
 
 
+class GroupBucketRecord(Struct, array_like=True, frozen=True):
+    """GROUP_BUCKETS: a bucket as a group of a cluster knows it.
+
+    In an index group `bucket` is the record, and `is_sealed` says that it is being deleted. In the
+    system group, whose record is in BUCKETS, `bucket` is None and `token` not empty while it is
+    being deleted.
+    """
+
+    revision: int
+    bucket: BucketRecord | None = None
+    is_sealed: bool = False
+    token: bytes = b""
+
+
 META_FORMAT_KEY = b"format"
 META_COUNTERS_KEY = b"counters"
 
@@ -179,6 +201,7 @@ ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key")
 CONFIGURATION_CODEC = RecordCodec(ConfigurationRecord, name="configuration")
 IDENTITY_CODEC = RecordCodec(IdentityRecord, name="identity")
 POLICY_CODEC = RecordCodec(PolicyRecord, name="managed policy")
+GROUP_BUCKET_CODEC = RecordCodec(GroupBucketRecord, name="bucket of a group")
 
 SEQ_MAX = (1 << 64) - 1
 
