@@ -49,6 +49,7 @@ class Topic(StrEnum):
     LIMITS = "Limits"
     STORAGE = "Storage"
     IDENTITY = "Identity"
+    ENCRYPTION = "Encryption"
     OBSERVE = "Observing"
 
 

@@ -31,6 +31,13 @@ class PresignedV2(StrEnum):
     OFF = "off"
 
 
+class DefaultEncryption(StrEnum):
+    """How objects are encrypted whose writer and bucket do not say."""
+
+    NONE = "none"
+    AES256 = "AES256"
+
+
 class LogLevel(StrEnum):
     """The least severe messages that are logged."""
 
@@ -417,6 +424,27 @@ class Config(Struct, frozen=True, kw_only=True):
             "for programs that were written before 2023.",
         ),
     ] = NewBuckets.AWS_2023
+
+    default_encryption: Annotated[
+        DefaultEncryption,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_DEFAULT_ENCRYPTION",
+            "How objects are encrypted whose writer and bucket do not say. AES256: with keys of "
+            "this server, as AWS does since 2023. none: not at all.",
+            key="encryption.default",
+        ),
+    ] = DefaultEncryption.NONE
+    customer_keys_in_clear: Annotated[
+        bool,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_CUSTOMER_KEYS_IN_CLEAR",
+            "Whether SSE-C keys are taken over connections without TLS, where everybody on the way "
+            "can read them. For a server behind a proxy that speaks TLS to its clients.",
+            key="encryption.customer_keys_in_clear",
+        ),
+    ] = False
 
     log_level: Annotated[
         LogLevel,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.config import Config
-from rs3gwd.daemon.settings import gateway_limits, presigned_v2_methods
+from rs3gwd.daemon.settings import default_encryption, gateway_limits, presigned_v2_methods
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.gateway.front import Observer
 from rs3gwd.gateway.gateway import Gateway
@@ -70,6 +70,8 @@ def make_gateway(
             new_buckets=config.new_buckets,
             host_id=host_id,
             memory=engine.memory,
+            default_encryption=default_encryption(config.default_encryption),
+            takes_customer_keys_in_clear=config.customer_keys_in_clear,
         )
     )
     return Gateway(

@@ -1,7 +1,8 @@
 """What the configuration says, in the words of the parts it is for."""
 
+from rs3gwd.base.records import EncryptionKind
 from rs3gwd.config import Config
-from rs3gwd.config.settings import MIB, PresignedV2
+from rs3gwd.config.settings import MIB, DefaultEncryption, PresignedV2
 from rs3gwd.gateway.limits import Limits
 from rs3gwd.gateway.listener import ListenAddress
 
@@ -20,6 +21,11 @@ the largest steps of an upload, four requests of a busy client."""
 def presigned_v2_methods(choice: PresignedV2) -> frozenset[str]:
     """The methods for which a presigned SigV2 query is taken."""
     return _PRESIGNED_V2_METHODS[choice]
+
+
+def default_encryption(choice: DefaultEncryption) -> EncryptionKind | None:
+    """How objects are encrypted whose writer and bucket do not say; None for not at all."""
+    return EncryptionKind.SSE_S3 if choice is DefaultEncryption.AES256 else None
 
 
 def address_of(text: str, *, secure: bool) -> ListenAddress:
