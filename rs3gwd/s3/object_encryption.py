@@ -228,7 +228,7 @@ async def open_object(
     key = await _open_key(call, place, record, customer_key)
     manifest = None if version.manifest_id is None else await store.get_manifest(version)
     planned = plan_range(version, manifest, start, end)
-    return _DecryptedBody(call, store.open_body(version, planned.start, planned.end), key, planned)
+    return _DecryptedBody(store.open_body(version, planned.start, planned.end), key, planned)
 
 
 class _DecryptedBody(AbstractAsyncContextManager[BodyReader]):
@@ -236,19 +236,17 @@ class _DecryptedBody(AbstractAsyncContextManager[BodyReader]):
 
     def __init__(
         self,
-        call: Call,
         context: AbstractAsyncContextManager[BodyReader],
         key: DataKey,
         planned: EncryptedRange,
     ) -> None:
-        self._threads = call.services.threads
         self._context = context
         self._key = key
         self._planned = planned
 
     async def __aenter__(self) -> BodyReader:
         reader = await self._context.__aenter__()
-        return DecryptingReader(reader, self._planned.runs, self._key.cipher, self._threads)
+        return DecryptingReader(reader, self._planned.runs, self._key.cipher)
 
     async def __aexit__(
         self,

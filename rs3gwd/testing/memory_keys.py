@@ -27,12 +27,12 @@ class MemoryCipher:
 
     def seal(self, index: int, data: memoryview, out: memoryview, *, is_last: bool) -> None:
         """See the port."""
-        out[:] = self._cipher.encrypt(_nonce(index, is_last=is_last), data, None)
+        self._cipher.encrypt_into(_nonce(index, is_last=is_last), data, None, out)
 
     def open(self, index: int, data: memoryview, out: memoryview, *, is_last: bool) -> None:
         """Raises DataCorrupt."""
         try:
-            out[:] = self._cipher.decrypt(_nonce(index, is_last=is_last), data, None)
+            self._cipher.decrypt_into(_nonce(index, is_last=is_last), data, None, out)
         except InvalidTag as error:
             raise DataCorrupt(f"block {index} cannot be decrypted") from error
 

@@ -40,7 +40,7 @@ def seal(data: bytes, salt: bytes = SINGLE_SALT, cuts: list[int] | None = None) 
     edges = sorted({0, len(data), *(cut for cut in cuts or [] if cut <= len(data))})
     for start, end in pairwise(edges):
         out = bytearray(sealer.size_with(end - start))
-        count = sealer.seal(memoryview(data)[start:end], out)
+        count = sealer.seal(memoryview(data)[start:end], memoryview(out))
         assert count == len(out)
         stored += bytes(out)
     return stored + sealer.finish()
@@ -183,7 +183,7 @@ async def test_a_stage_and_a_reader_undo_each_other(size: int) -> None:
     if not size:
         return
     planned = plan_range(version_of(size, len(stored)), None, 0, size)
-    reader = DecryptingReader(MemoryBodyReader(stored), planned.runs, KEY.cipher, threads)
+    reader = DecryptingReader(MemoryBodyReader(stored), planned.runs, KEY.cipher)
     found = []
     while piece_read := await reader.read():
         assert len(piece_read) <= 1 << 20
@@ -196,7 +196,7 @@ async def test_stored_bytes_that_end_early_are_damage() -> None:
     data = content(100_000)
     planned = plan_range(version_of(100_000, stored_size(100_000)), None, 0, 100_000)
     source = MemoryBodyReader(seal(data)[:90_000])
-    reader = DecryptingReader(source, planned.runs, KEY.cipher, TrioThreads(1))
+    reader = DecryptingReader(source, planned.runs, KEY.cipher)
     assert await reader.read()
     with pytest.raises(DataCorrupt):
         await reader.read()
