@@ -14,6 +14,7 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from rs3gwd.base.encryption import ObjectKeys
 from rs3gwd.base.http import Request, Response, StreamedBody
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
@@ -77,6 +78,7 @@ class S3World:
         domains: tuple[str, ...] = (),
         presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"}),
         new_buckets: NewBuckets = NewBuckets.AWS_2023,
+        keys: ObjectKeys | None = None,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -103,6 +105,7 @@ class S3World:
                 virtual_host_domains=domains,
                 presigned_v2_methods=presigned_v2_methods,
                 new_buckets=new_buckets,
+                keys=keys,
             )
         )
 

@@ -16,6 +16,7 @@ from rs3gwd.base.records import AccountRecord
 from rs3gwd.iam.timestamps import format_extended
 from rs3gwd.s3.form_reader import FormReader, boundary_of
 from rs3gwd.testing.bytes_body import BytesBody
+from rs3gwd.testing.memory_keys import MemoryKeys
 
 pytestmark = pytest.mark.proves("PostObject")
 
@@ -103,6 +104,18 @@ async def forms() -> Forms:
     world = S3World(presigned_v2_methods=frozenset({"GET", "HEAD", "POST"}))
     assert (await world.call("PUT", "/bucket")).status == 200
     return Forms(world)
+
+
+async def test_a_form_may_ask_for_encryption() -> None:
+    """Its field is the header of a PUT; the file is stored encrypted and read as it was sent."""
+    world = S3World(keys=MemoryKeys())
+    assert (await world.call("PUT", "/bucket")).status == 200
+    forms = Forms(world)
+    fields = {"key": "k", "x-amz-server-side-encryption": "AES256"}
+    answer = await forms.post(form(forms.signed(fields)))
+    assert (answer.status, answer.headers["x-amz-server-side-encryption"]) == (204, "AES256")
+    assert list(world.store.state.blobs.values())[0].find(b"the file") == -1
+    assert (await forms.stored()).body == b"the file"
 
 
 @pytest.mark.parametrize("version", [2, 4])
