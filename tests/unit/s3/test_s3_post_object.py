@@ -114,7 +114,7 @@ async def test_a_form_may_ask_for_encryption() -> None:
     fields = {"key": "k", "x-amz-server-side-encryption": "AES256"}
     answer = await forms.post(form(forms.signed(fields)))
     assert (answer.status, answer.headers["x-amz-server-side-encryption"]) == (204, "AES256")
-    assert list(world.store.state.blobs.values())[0].find(b"the file") == -1
+    assert b"the file" not in next(iter(world.store.state.blobs.values()))
     assert (await forms.stored()).body == b"the file"
 
 
