@@ -178,6 +178,11 @@ class GroupHost:
         """Returns once questions are taken."""
         await self._started.wait()
 
+    @property
+    def runs(self) -> bool:
+        """Whether questions are taken."""
+        return self._running is not None and not self._running.stopped
+
     def _live(self) -> "_Running":
         running = self._running
         if running is None or running.stopped:

@@ -112,13 +112,13 @@ class Reads:
     async def _until_confirmed(self, behind: list[int]) -> None:
         """Ask for the groups in `behind`, and take out each that is confirmed and applied."""
         while behind:
+            if self._stopped:
+                raise HostStopped("the host has ended")
             asked: list[_Exchange] = []
             for leader, numbers in self._by_leader(behind).items():
                 asked.append(self._join(leader, numbers))
             for exchange in asked:
                 await exchange.done.wait()
-            if self._stopped:
-                raise HostStopped("the host has ended")
             for exchange in asked:
                 for number, index in exchange.indexes.items():
                     if number in behind:

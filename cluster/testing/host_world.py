@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from cluster.base.ids import NodeId
-from cluster.base.ports import Applied, GroupEntry
+from cluster.base.ports import GroupEntry
 from cluster.drivers.groups import GroupHost
 from cluster.drivers.groups_settings import GroupSettings
 from cluster.raft.identity import NodeIdentity
@@ -86,6 +86,8 @@ class SimNode:
         self.alive = False
         self.starts = 0
         self.disk_s = (0.0001, 0.001)
+        self.armed = ""
+        """Where the node is to fall next: before_sync, after_sync, or nowhere."""
         self._scope = trio.CancelScope()
         self._dead = trio.Event()
         self._observed: dict[int, int] = {}
@@ -100,9 +102,16 @@ class SimNode:
     async def run(self, function: Callable[[], T]) -> T:
         """As `Threads.run`: before the function and after it the node may fall."""
         await self.pause()
+        await self._fall_if("before_sync")
         result = function()
+        await self._fall_if("after_sync")
         await self.pause()
         return result
+
+    async def _fall_if(self, point: str) -> None:
+        if self.armed == point:
+            self.fall()
+            await trio.sleep_forever()
 
     def _observe(self, entry: GroupEntry) -> None:
         self.world.on_applied(self.number, entry)
@@ -125,12 +134,21 @@ class SimNode:
             self.peers.cut_off()
             self._dead.set()
 
-    async def crash(self) -> None:
-        """Fall, as by a power cut; returns when nothing of it is left."""
+    def fall(self) -> None:
+        """Fall, as by a power cut."""
         self.alive = False
+        self.armed = ""
         self.peers.cut_off()
         self.world.note(f"node {self.number} falls")
         self._scope.cancel()
+
+    async def crash(self) -> None:
+        """Fall; returns when nothing of it is left."""
+        self.fall()
+        await self.wait_dead()
+
+    async def wait_dead(self) -> None:
+        """Returns once the node has fallen and nothing of it is left."""
         await self._dead.wait()
 
 
@@ -159,7 +177,7 @@ class HostWorld:
         self._events = sha256()
         self.trace: list[str] | None = None
         self._log: dict[tuple[int, int], GroupEntry] = {}
-        self._members: dict[tuple[int, int], Applied] = {}
+        self._leaders: dict[tuple[int, int], NodeId] = {}
 
     def note(self, text: str) -> None:
         """One event more."""
@@ -225,8 +243,8 @@ class HostWorld:
 
     @property
     def living(self) -> list[SimNode]:
-        """The nodes that run."""
-        return [node for node in self.nodes.values() if node.alive]
+        """The nodes that run and take questions."""
+        return [node for node in self.nodes.values() if node.alive and node.host.runs]
 
     def leader_of(self, group: int) -> SimNode | None:
         """The living leader of the highest term."""
@@ -289,6 +307,19 @@ class HostWorld:
         if known != entry:
             raise Violation(f"node {node} applies {entry}, another applied {known}")
         self.note(f"node {node} applies {entry.group}/{entry.index}")
+
+    def check_leaders(self) -> None:
+        """Election safety: a group has one leader in a term."""
+        for node in self.living:
+            for status in node.host.status():
+                if status.role != "leader":
+                    continue
+                known = self._leaders.setdefault((status.group, status.term), node.number)
+                if known != node.number:
+                    raise Violation(
+                        f"nodes {known} and {node.number} lead group {status.group} "
+                        f"in term {status.term}"
+                    )
 
 
 @asynccontextmanager

@@ -91,11 +91,15 @@ class MemoryMachine:
         await self._pause()
         return [self._apply(entry) for entry in entries]
 
+    def run_upon(self, state: GroupState, index: int, data: bytes) -> bytes:
+        """What an entry would give upon a state."""
+        return run_command(state.sessions, index, data, state.run)
+
     def _apply(self, entry: GroupEntry) -> bytes:
         state = self.groups[entry.group]
         assert entry.index == state.mark.index + 1, f"{entry} upon {state.mark}"
         members = state.mark.members if entry.members is None else entry.members
-        result = run_command(state.sessions, entry.index, entry.data, state.run)
+        result = self.run_upon(state, entry.index, entry.data)
         state.mark = Applied(entry.index, entry.term, members)
         if self._observe is not None:
             self._observe(entry)
