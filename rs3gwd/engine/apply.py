@@ -57,7 +57,7 @@ class Applier:
         functions: Mapping[type[Command], CommandFunction] | None = None,
     ) -> None:
         """`state` and `functions` are a group's (`rs3gwd.engine.group_state`)."""
-        self._state = state or ApplyState(txn)
+        self.state = state or ApplyState(txn)
         if functions is not None:
             self._functions = functions
         else:
@@ -70,14 +70,14 @@ class Applier:
         DataCorrupt, FormatError, DiskFull, DiskFailed, and then the transaction must be aborted.
         """
         function = self._functions[type(command)]
-        state = self._state
+        state = self.state
         state.freed = []
         result = function(state, command)
         return Applied(result, state.freed)
 
     def finish(self) -> None:
         """Writes what is kept in memory; to be called once, before the commit."""
-        self._state.finish()
+        self.state.finish()
 
 
 FUNCTIONS: dict[type[Command], CommandFunction] = {
@@ -131,42 +131,44 @@ def _keyed(function: CommandFunction) -> CommandFunction:
     return run
 
 
-INDEX_FUNCTIONS = _Refusing(
-    {
-        **{
-            kind: _keyed(FUNCTIONS[kind])
-            for kind in (
-                commands.PutObject,
-                commands.DeleteObject,
-                commands.PutObjectTagging,
-                commands.PutObjectAcl,
-                commands.PutObjectRetention,
-                commands.PutObjectLegalHold,
-                commands.CreateUpload,
-                commands.PutPart,
-                commands.AbortUpload,
-                commands.CompleteUpload,
-            )
-        },
-        commands.ForgetUploads: apply_uploads.forget_uploads,
-        commands.AdoptBucket: apply_group_buckets.adopt_bucket,
-        commands.SealBucket: apply_group_buckets.seal_bucket,
-        commands.DropBucket: apply_group_buckets.drop_bucket,
-    }
-)
+_INDEX_FUNCTIONS: dict[type[Command], CommandFunction] = {
+    **{
+        kind: _keyed(FUNCTIONS[kind])
+        for kind in (
+            commands.PutObject,
+            commands.DeleteObject,
+            commands.PutObjectTagging,
+            commands.PutObjectAcl,
+            commands.PutObjectRetention,
+            commands.PutObjectLegalHold,
+            commands.CreateUpload,
+            commands.PutPart,
+            commands.AbortUpload,
+            commands.CompleteUpload,
+        )
+    },
+    commands.ForgetUploads: apply_uploads.forget_uploads,
+    commands.AdoptBucket: apply_group_buckets.adopt_bucket,
+    commands.SealBucket: apply_group_buckets.seal_bucket,
+    commands.DropBucket: apply_group_buckets.drop_bucket,
+}
+
+INDEX_FUNCTIONS = _Refusing(_INDEX_FUNCTIONS)
 """The commands of the index groups of a cluster."""
 
-SYSTEM_FUNCTIONS = _Refusing(
-    {
-        **{kind: function for kind, function in FUNCTIONS.items() if kind not in INDEX_FUNCTIONS},
-        commands.BeginDeleteBucket: apply_group_buckets.begin_delete_bucket,
-        commands.FinishDeleteBucket: apply_group_buckets.finish_delete_bucket,
-        commands.CancelDeleteBucket: apply_group_buckets.cancel_delete_bucket,
-    }
-)
-"""The commands of the system group."""
+_SYSTEM_FUNCTIONS: dict[type[Command], CommandFunction] = {
+    **{
+        kind: function
+        for kind, function in FUNCTIONS.items()
+        if kind not in INDEX_FUNCTIONS and kind is not commands.DeleteBucket
+    },
+    commands.BeginDeleteBucket: apply_group_buckets.begin_delete_bucket,
+    commands.FinishDeleteBucket: apply_group_buckets.finish_delete_bucket,
+    commands.CancelDeleteBucket: apply_group_buckets.cancel_delete_bucket,
+}
 
-del SYSTEM_FUNCTIONS[commands.DeleteBucket]
+SYSTEM_FUNCTIONS = _Refusing(_SYSTEM_FUNCTIONS)
+"""The commands of the system group."""
 
 GROUPS_ONLY = _Refusing()
 """A cluster's store takes nothing past its groups: its replicas would differ."""

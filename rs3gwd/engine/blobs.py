@@ -21,9 +21,10 @@ from enum import IntEnum
 from msgspec import Struct
 
 from rs3gwd.base.codec import RecordCodec
-from rs3gwd.base.errors import DataCorrupt, VersionGone
+from rs3gwd.base.errors import BlobNotHere, DataCorrupt, VersionGone
 from rs3gwd.base.ports import Clock, Random
 from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.groups import is_cluster
 from rs3gwd.engine.segment_format import SEGMENT_HEADER_BYTES, footprint
 from rs3gwd.engine.tables import Table, u64
 
@@ -141,9 +142,12 @@ def find_blob(txn: Transaction, blob_id: bytes) -> BlobRecord | None:
 
 
 def get_blob(txn: Transaction, blob_id: bytes) -> BlobRecord:
-    """The row of a blob. Raises VersionGone when there is none (any more), DataCorrupt."""
+    """The row of a blob. Raises DataCorrupt, VersionGone when there is none (any more); in a
+    cluster BlobNotHere, for others may have it."""
     record = find_blob(txn, blob_id)
     if record is None:
+        if is_cluster(txn):
+            raise BlobNotHere(f"blob {blob_id.hex()} is not kept here", blob_id=blob_id)
         raise VersionGone(f"blob {blob_id.hex()} is not kept any more")
     return record
 

@@ -88,10 +88,15 @@ class Entry:
     """One thing to commit: a command with its body, or a change; later its result or error.
 
     `extents` is where the body lies, or `inline` the body; `synced` whether it is on stable storage
-    before the transaction commits or with it.
+    before the transaction commits or with it. A replicated entry's change applies one of a group's
+    log: it names its body itself, says whether it `configures`, and must not be left out of a
+    batch.
     """
 
-    __slots__ = ("change", "command", "error", "extents", "inline", "result", "staged", "synced")
+    __slots__ = (
+        "change", "command", "configures", "error", "extents", "inline", "is_replicated", "result",
+        "staged", "synced",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -99,8 +104,11 @@ class Entry:
         command: AnyCommand | None = None,
         staged: StagedBody | None = None,
         change: Change | None = None,
+        is_replicated: bool = False,
     ) -> None:
         self.command = command
+        self.is_replicated = is_replicated
+        self.configures = False
         self.staged = staged
         self.change = change
         self.extents: Sequence[Extent] = staged.extents if staged is not None else ()
@@ -204,7 +212,8 @@ class Committer:
             if not entries:
                 return
             try:
-                self._transact(entries, wasted, is_full=full)
+                whole = full and any(entry.is_replicated for entry in entries)
+                self._transact(entries, wasted, is_full=full and not whole)
             except _DamagedRow as damage:
                 damage.entry.error = damage.error
                 if isinstance(damage.error, (DataCorrupt, FormatError)):
@@ -217,6 +226,8 @@ class Committer:
                     raise
                 full = True
                 self._space.drop_ballast()
+                if any(entry.is_replicated for entry in entries):
+                    continue  # once more and whole, in the room that the ballast has left
                 few = [entry for entry in entries if not entry.brings_bytes][:FULL_ENTRIES_MAX]
                 for entry in entries:
                     if entry not in few:
@@ -243,6 +254,8 @@ class Committer:
             extents = self._small_lane.append(bodies)
         except DiskFull as error:
             self._report_full(error)
+            if any(entry.is_replicated for entry in batch):
+                raise
             for entry in entries:
                 entry.error = _again(error)
             return
@@ -389,7 +402,9 @@ def _unstorable(command: AnyCommand, error: Exception) -> Rs3gwError:
 
 
 def _changes_configuration(entry: Entry) -> bool:
-    return entry.command is not None and type(entry.command) not in OBJECT_COMMANDS
+    if entry.command is None:
+        return entry.configures
+    return type(entry.command) not in OBJECT_COMMANDS
 
 
 def _is_strict(entry: Entry) -> bool:

@@ -23,9 +23,10 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import DataCorrupt, DiskFailed, DiskFull, FormatError, Overloaded
 from rs3gwd.base.ports import Threads
-from rs3gwd.engine.blobs import BlobRecord, Extent, SegmentState, find_blob, put_blob
+from rs3gwd.engine.blobs import BlobRecord, Extent, SegmentState
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.events import EngineEvent, EventKind, Observer
+from rs3gwd.engine.group_blobs import find_place, move_place
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
 from rs3gwd.engine.lanes import LanePool
 from rs3gwd.engine.pipeline import Pipeline
@@ -188,7 +189,7 @@ class Compactor:
         with self._environment.read() as txn:
             for found in records:
                 header = found.header
-                blob = find_blob(txn, header.blob_id)
+                blob = find_place(txn, header.blob_id)
                 index = header.extent_index
                 if blob is None or index >= len(blob.extents):
                     continue
@@ -302,13 +303,13 @@ def _turn_over(moved: list[MovedRecord], txn: Transaction, ledger: Ledger) -> No
     """Names the copies in the place of the records, where these are still named."""
     for record in moved:
         live = record.live
-        blob = find_blob(txn, live.blob_id)
+        blob = find_place(txn, live.blob_id)
         if blob is None or blob.extents[live.index : live.index + 1] != [live.extent]:
             ledger.waste([record.copy])
             continue
         extents = list(blob.extents)
         extents[live.index] = record.copy
-        put_blob(txn, live.blob_id, BlobRecord(blob.size_bytes, extents))
+        move_place(txn, live.blob_id, BlobRecord(blob.size_bytes, extents))
         ledger.free([live.extent])
         ledger.place([record.copy], synced=True)
 

@@ -107,20 +107,26 @@ class Pipeline:
         """
         assert getattr(command, "blob", None) == (staged.ref if staged is not None else None)
         if staged is None:
-            return await self._enter(Entry(command=command))
+            return await self.enter(Entry(command=command))
         assert staged.state is StagedState.STAGED, "a body is submitted once"
         staged.state = StagedState.SUBMITTED
         try:
-            return await self._enter(Entry(command=command, staged=staged))
+            return await self.enter(Entry(command=command, staged=staged))
         finally:
             if staged.state is StagedState.SUBMITTED:
                 staged.state = StagedState.STAGED
 
-    async def change(self, change: Change) -> Any:
-        """Commits a change of the node's own tables; gives what it returns. Raises as `submit`."""
-        return await self._enter(Entry(change=change))
+    async def change(self, change: Change, *, configures: bool = False) -> Any:
+        """Commits a change of the node's own tables; gives what it returns. Raises as `submit`.
 
-    async def _enter(self, entry: Entry) -> Any:
+        `configures`: it also changes buckets, accounts or keys.
+        """
+        entry = Entry(change=change)
+        entry.configures = configures
+        return await self.enter(entry)
+
+    async def enter(self, entry: Entry) -> Any:
+        """Commits one entry; gives its result or raises its error."""
         waiter = _Waiter((entry,), task=trio.lowlevel.current_task())
         if (
             self._queue_count >= QUEUE_COUNT_MAX

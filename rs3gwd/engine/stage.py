@@ -103,16 +103,25 @@ class StageParts:
 class BodyStage:
     """One body being received: an async context manager; see the head note.
 
-    `size_hint` is the exact size in bytes where it is known.
+    `size_hint` is the exact size in bytes where it is known, `blob_id` the blob's where it has one
+    already: on another node.
     """
 
     __slots__ = (
-        "_durability", "_held_bytes", "_parts", "_pieces", "_size_bytes", "_size_hint", "_staged",
-        "_writer", "is_lean",
+        "_blob_id", "_durability", "_held_bytes", "_parts", "_pieces", "_size_bytes", "_size_hint",
+        "_staged", "_writer", "is_lean",
     )  # fmt: skip
 
-    def __init__(self, parts: StageParts, *, size_hint: int | None, durability: Durability) -> None:
+    def __init__(
+        self,
+        parts: StageParts,
+        *,
+        size_hint: int | None,
+        durability: Durability,
+        blob_id: bytes | None = None,
+    ) -> None:
         self._parts = parts
+        self._blob_id = blob_id
         self._size_hint = size_hint
         self._durability = durability
         self._pieces: list[bytes] = []
@@ -201,7 +210,7 @@ class BodyStage:
         return self._staged
 
     def _finish_small(self) -> StagedBody:
-        blob_id = self._parts.blob_ids.make()
+        blob_id = self._blob_id or self._parts.blob_ids.make()
         blocks = BlockChecksums()
         for piece in self._pieces:
             blocks.update(piece)
@@ -220,7 +229,7 @@ class BodyStage:
         """Moves from memory to a lane."""
         parts = self._parts
         self._writer = LaneWriter(
-            parts.blob_ids.make(),
+            self._blob_id or parts.blob_ids.make(),
             store=parts.store,
             pool=parts.pool,
             space=parts.space,
