@@ -22,6 +22,7 @@ PLANTS = {
     "pure-packages": ("rs3gwd/iam/planted.py", "from time import time"),
     "pure-s3": ("rs3gwd/s3/ranges.py", "import trio"),
     "pure-cluster": ("cluster/raft/planted.py", "import random"),
+    "pure-frames": ("cluster/drivers/transport_frames.py", "import trio"),
     "cluster-testing": ("cluster/raft/planted.py", "import cluster.testing"),
     "s3-ports": ("rs3gwd/s3/planted.py", "import random"),
 }
