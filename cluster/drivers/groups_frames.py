@@ -201,7 +201,7 @@ def decode_frame(payload: bytes) -> Frame:
     """What `encode` wrote. Raises BadFrame on anything else."""
     try:
         frame = _frames.decode(payload)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, ValueError) as fault:  # broken UTF-8 raises the latter
         raise BadFrame(str(fault)) from fault
     _check_version(frame.version)
     return frame
@@ -377,7 +377,7 @@ def _check_version(version: int) -> None:
 def _decode(payload: bytes, kind: type[_C]) -> _C:
     try:
         value = msgspec.msgpack.decode(payload, type=kind)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, ValueError) as fault:  # broken UTF-8 raises the latter
         raise BadFrame(str(fault)) from fault
     _check_version(value.version)
     return value

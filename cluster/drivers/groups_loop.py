@@ -113,6 +113,7 @@ class GroupLoop:
         self._write_bell = trio.Event()
         self._applies: list[tuple[Group, Message]] = []
         self._apply_bell = trio.Event()
+        self._ticks = 0
         self.writes = 0
         """Writes of the log so far, each with one sync."""
         self.batches_applied = 0
@@ -271,6 +272,7 @@ class GroupLoop:
         while True:
             await trio.sleep(self.ports.settings.tick_s)
             now_ms = self.ports.now_ms()
+            self._ticks += 1
             for group in self.groups.values():
                 if not group.held:
                     group.node.tick(now_ms)
@@ -312,6 +314,7 @@ class GroupLoop:
         for read in batch.read_states:
             self.listeners.read(read.context, read.index)
         if batch.soft_state is not None:
+            group.node.align_heartbeats(self._ticks)
             self.listeners.leader_changed(group)
             group.note_change()
 

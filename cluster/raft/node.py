@@ -93,6 +93,13 @@ class RaftNode:
         self._note_time(now_ms)
         self.raft.tick()
 
+    def align_heartbeats(self, elapsed_ticks: int) -> None:
+        """Count `elapsed_ticks` as passed since the last heartbeats of this leader.
+
+        A driver of many groups lets all of them beat in the same tick, in one frame per peer.
+        """
+        self.raft.heartbeat_elapsed = elapsed_ticks % self.options.heartbeat_ticks
+
     def propose(self, data: bytes, now_ms: int = 0) -> None:
         """Propose `data` for the state machine. Raises ProposalRefused.
 

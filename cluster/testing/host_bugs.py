@@ -13,7 +13,7 @@ from cluster.base.ports import Applied, GroupEntry
 from cluster.drivers.groups_group import Group
 from cluster.drivers.groups_log import LogWrite
 from cluster.drivers.groups_loop import GroupLoop, _Write
-from cluster.drivers.groups_proposals import Proposals, _Pending, _Session
+from cluster.drivers.groups_proposals import Proposals, _Pending
 from cluster.drivers.groups_reads import Reads, _Exchange, _Lane
 from cluster.drivers.groups_snapshots import SnapshotReceiver, SnapshotSender
 from cluster.raft.commands import Command, decode_command, encode_command
@@ -131,11 +131,6 @@ def _new_number_for_a_retry() -> Patch:
     return Proposals, "_send", renumber
 
 
-def _acknowledges_too_much() -> Patch:
-    """The session says that it has results which it still waits for."""
-    return _Session, "acknowledged_to", property(lambda self: max(0, self.next_number - 2))
-
-
 def _votes_lost_on_install() -> Patch:
     """A group that goes on from a snapshot forgets its term and vote."""
     begin_at = GroupLoop._begin_at
@@ -216,7 +211,6 @@ BUGS: Final[Mapping[str, Callable[[], Patch]]] = {
     "barrier_of_follower": _barrier_of_follower,
     "joins_running_exchange": _joins_running_exchange,
     "new_number_for_a_retry": _new_number_for_a_retry,
-    "acknowledges_too_much": _acknowledges_too_much,
     "votes_lost_on_install": _votes_lost_on_install,
     "cut_without_regard": _cut_without_regard,
     "installs_at_work": _installs_at_work,

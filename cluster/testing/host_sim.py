@@ -11,15 +11,16 @@ linearizable. A failing seed prints the command that replays it.
 import argparse
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Final, NamedTuple
 
 import trio
 
-from cluster.base.errors import ClusterError, ConfChangeRefused, OutcomeUnknown
+from cluster.base.errors import ClusterError, HostStopped, OutcomeUnknown, ProposalRefused
 from cluster.testing.host_bugs import BUGS, planted
 from cluster.testing.host_checks import CounterHistory, NotLinearizable
-from cluster.testing.host_world import HostWorld, SimNode, Violation, hosts
+from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, Violation, hosts
 from cluster.testing.memory_machine import add
 from cluster.testing.seeded_trio import run_seeded
 
@@ -79,12 +80,11 @@ class _Run:
         operation = history.begin("add", trio.current_time(), where)
         try:
             result = await self._ask(node, lambda: node.host.propose(group, add(key), REQUEST_S))
-        except OutcomeUnknown:
+        except ProposalRefused:
+            # It is in no log, so it never was.
+            history.operations.remove(operation)
             return
-        except ClusterError:
-            if node.alive:
-                # It is in no log, so it never was.
-                history.operations.remove(operation)
+        except (OutcomeUnknown, HostStopped):
             return
         if result is not None:
             operation.result = int(result)
@@ -287,7 +287,7 @@ class _Run:
                 try:
                     await self.world.nodes[1].host.add_node(self.spare)
                     return
-                except (ClusterError, ConfChangeRefused):
+                except ClusterError:
                     await trio.sleep(0.1)
         raise Violation("a node could not be added in peace")
 
@@ -312,7 +312,9 @@ async def _simulate(seed: int, trace: bool) -> Verdict:
     random = Random(seed)
     nodes = 3 if random.random() < 0.8 else 5
     groups = range(random.choice((1, 2, 3)))
-    async with hosts(seed=seed, nodes=nodes, groups=tuple(groups)) as world:
+    lease_s = SETTINGS.lease_s if random.random() < 0.6 else 0.0
+    settings = replace(SETTINGS, lease_s=lease_s)
+    async with hosts(seed=seed, nodes=nodes, groups=tuple(groups), settings=settings) as world:
         if trace:
             world.trace = []
         for node in world.nodes.values():
