@@ -39,7 +39,9 @@ from rs3gwd.engine.blobs import (
     get_store,
 )
 from rs3gwd.engine.environment import Environment, Transaction
-from rs3gwd.engine.ownership import owned_blobs
+from rs3gwd.engine.group_blobs import MISSING_CODEC, STAGED_CODEC
+from rs3gwd.engine.groups import is_cluster
+from rs3gwd.engine.ownership import iterate_table, owned_blobs
 from rs3gwd.engine.segment_files import SegmentFiles, verify_extent
 from rs3gwd.engine.segment_format import SEGMENT_HEADER_BYTES, unpack_segment_header
 from rs3gwd.engine.segments import SEGMENT_DIRECTORY, segment_id_of, segment_path
@@ -64,6 +66,8 @@ class FindingKind(StrEnum):
     BLOB_SIZE = "blob_size"
     BLOB_ORPHAN = "blob_orphan"
     BLOB_SHARED = "blob_shared"
+    STAGED_BOUND = "staged_bound"
+    MISSING_UNWANTED = "missing_unwanted"
     DATA_CORRUPT = "data_corrupt"
     SEGMENT_ACCOUNT = "segment_account"
     SEGMENT_HEADER = "segment_header"
@@ -140,6 +144,7 @@ class _Checker:
         self._segment_count = 0
         self._bytes_read = 0
         self._store_id = b""
+        self._is_cluster = False
         self._live_ends: dict[int, int] = {}
 
     def report(self) -> CheckReport:
@@ -163,11 +168,36 @@ class _Checker:
             self.find(FindingKind.METADATA, "metadata", finding)
         self._identify(txn)
         self._check_owners(txn)
+        self._check_waiting(txn)
         rows = self._segment_rows(txn)
         self._check_accounts(txn, rows)
         return rows
 
+    def _check_waiting(self, txn: Transaction) -> None:
+        """In a cluster: a blob is staged, bound or missing, and what is missing has an owner."""
+        missing: set[bytes] = set()
+        for blob_id, _ in iterate_table(txn, Table.MISSING, MISSING_CODEC, self._report_row):
+            name = f"blob {blob_id.hex()}"
+            if txn.get(Table.BLOBS, blob_id) is not None:
+                self.find(FindingKind.MISSING_UNWANTED, name, "is missing and kept")
+            elif len(missing) < IDS_MAX:
+                missing.add(blob_id)
+        for blob_id, _ in iterate_table(txn, Table.STAGED, STAGED_CODEC, self._report_row):
+            for table in (Table.BLOBS, Table.MISSING):
+                if txn.get(table, blob_id) is not None:
+                    detail = f"is staged and has a row in {table.name}"
+                    self.find(FindingKind.STAGED_BOUND, f"blob {blob_id.hex()}", detail)
+        if missing:
+            for owned in owned_blobs(txn, on_damage=_ignore_damage):
+                missing.discard(owned.blob_id)
+        for blob_id in sorted(missing):
+            self.find(FindingKind.MISSING_UNWANTED, f"blob {blob_id.hex()}", "has no owner")
+
+    def _report_row(self, error: DataCorrupt | FormatError) -> None:
+        self.find(FindingKind.ROW_DAMAGED, "metadata", str(error))
+
     def _identify(self, txn: Transaction) -> None:
+        self._is_cluster = is_cluster(txn)
         try:
             store = get_store(txn)
         except (DataCorrupt, FormatError) as error:
@@ -191,7 +221,8 @@ class _Checker:
                 continue  # reported below, with the rows
             name = f"blob {owned.blob_id.hex()}"
             if record is None:
-                self.find(FindingKind.BLOB_MISSING, owned.owner, f"{name} has no place")
+                if not self._is_cluster:  # there other nodes have it: see MISSING
+                    self.find(FindingKind.BLOB_MISSING, owned.owner, f"{name} has no place")
             elif not owned.size_bytes == record.size_bytes == record.kept_bytes:
                 detail = (
                     f"{name}: {owned.size_bytes} bytes named, {record.size_bytes} recorded, "
@@ -230,13 +261,7 @@ class _Checker:
         """The live bytes counted per segment, against the rows."""
         live: Counter[int] = Counter()
         ends = self._live_ends
-        for key, value in txn.cursor(Table.BLOBS):
-            self._blob_count += 1
-            try:
-                record = BLOB_CODEC.open(key, value)
-            except (DataCorrupt, FormatError) as error:
-                self.find(FindingKind.ROW_DAMAGED, f"blob {key.hex()}", str(error))
-                continue
+        for key, record in self._places(txn):
             for extent in record.extents:
                 live[extent.segment_id] += extent.footprint
                 ends[extent.segment_id] = max(ends.get(extent.segment_id, 0), extent.end)
@@ -254,6 +279,17 @@ class _Checker:
             if total != row.committed_end:
                 detail = f"live and dead bytes end at {total}, the records at {row.committed_end}"
                 self.find(FindingKind.SEGMENT_ACCOUNT, where, detail)
+
+    def _places(self, txn: Transaction) -> Iterator[tuple[bytes, BlobRecord]]:
+        """Where bytes are kept: those of owners, and those that wait for one."""
+        for key, value in txn.cursor(Table.BLOBS):
+            self._blob_count += 1
+            try:
+                yield key, BLOB_CODEC.open(key, value)
+            except (DataCorrupt, FormatError) as error:
+                self.find(FindingKind.ROW_DAMAGED, f"blob {key.hex()}", str(error))
+        for key, staged in iterate_table(txn, Table.STAGED, STAGED_CODEC, _ignore_damage):
+            yield key, staged.place
 
     def check_segments(self, rows: dict[int, SegmentRecord]) -> None:
         """The files against the rows; what does not match is looked up anew."""

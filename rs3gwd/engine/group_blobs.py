@@ -170,6 +170,15 @@ def release_blob(
         put_staged(txn, blob_id, StagedRecord(record, StagedOwner("", b""), keep_ms))
 
 
+def lose_blob(txn: Transaction, ledger: Ledger, blob_id: bytes) -> None:
+    """The bytes of a blob that a record names are lost here: they are to be fetched."""
+    record = find_blob(txn, blob_id)
+    if record is not None:
+        txn.delete(Table.BLOBS, blob_id)
+        ledger.free(record.extents)
+        put_missing(txn, blob_id, MissingRecord(record.size_bytes))
+
+
 def reclaim_staged(txn: Transaction, ledger: Ledger, blob_ids: Iterator[bytes]) -> int:
     """Frees staged bytes that no command will name; how many blobs there were."""
     count = 0

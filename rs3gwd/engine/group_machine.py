@@ -96,9 +96,9 @@ class _Unstorable(Overloaded):
 
 
 class _Work:
-    """An entry of a batch, decoded."""
+    """An entry of a batch, decoded. `unfit` is why no replica can run its command."""
 
-    __slots__ = ("answer", "blob", "command", "entry", "envelope", "refusal", "staged")
+    __slots__ = ("answer", "blob", "command", "entry", "envelope", "refusal", "staged", "unfit")
 
     def __init__(self, entry: ReplicatedEntry) -> None:
         self.entry = entry
@@ -107,6 +107,7 @@ class _Work:
         self.blob: BlobRef | None = None
         self.staged: StagedBody | None = None
         self.refusal: StoreError | None = None
+        self.unfit: StoreError | None = None
         self.answer = b""
         if self.envelope is not None and self.envelope.session:
             self.command, data = decode_body(self.envelope.body)
@@ -115,7 +116,7 @@ class _Work:
                 if len(data) == self.blob.size_bytes:
                     self.staged = _staged_of(self.blob, data)
                 else:
-                    self.refusal = _Marked(f"{len(data)} bytes for {self.blob.size_bytes}")
+                    self.unfit = InvalidRequest(f"{len(data)} bytes for {self.blob.size_bytes}")
 
 
 class GroupMachine:
@@ -271,9 +272,9 @@ class _Batch:
     def _run(self, work: _Work, place: Entry, group: _Group, ledger: Ledger) -> bytes:
         """Runs a command that was not run before: its packed result."""
         assert work.command is not None
-        if isinstance(work.refusal, _Marked):
-            return pack_result(work.refusal)
-        work.refusal = None
+        work.refusal = work.unfit
+        if work.unfit is not None:
+            return pack_result(work.unfit)
         try:
             applied = group.applier.apply(work.command)
         except StoreError as error:
@@ -281,7 +282,7 @@ class _Batch:
             return pack_result(error)
         except (ValueError, OverflowError) as error:
             detail = f"{type(work.command).__name__} cannot be stored: {error}"
-            work.refusal = _Marked(detail)
+            work.unfit = InvalidRequest(detail)
             raise _Unstorable(detail) from error
         if type(work.command) not in OBJECT_COMMANDS:
             place.configures = True
@@ -300,10 +301,6 @@ class _Batch:
             return
         wanted = self._wants(blob.blob_id)
         bind_blob(self._txn, blob, missing_of(work.command, blob) if wanted else None)
-
-
-class _Marked(InvalidRequest):
-    """Every replica refuses this entry: no record can hold what it says."""
 
 
 class _Group:

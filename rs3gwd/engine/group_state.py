@@ -37,19 +37,19 @@ class TreeIds:
         self._txn = txn
         value = txn.get(Table.META, META_TREE_KEY)
         record = TreeIdsRecord() if value is None else TREE_IDS_CODEC.open(META_TREE_KEY, value)
-        self._stored = self._last = record.last
+        self._stored = self.last = record.last
 
     def next(self) -> int:
         """A number that no node of a tree ever had here."""
-        self._last += 1
-        return TREE_ID_MIN | self._last
+        self.last += 1
+        return TREE_ID_MIN | self.last
 
     def finish(self) -> None:
         """Writes the last number, if it has moved."""
-        if self._last != self._stored:
-            sealed = TREE_IDS_CODEC.seal(META_TREE_KEY, TreeIdsRecord(self._last))
+        if self.last != self._stored:
+            sealed = TREE_IDS_CODEC.seal(META_TREE_KEY, TreeIdsRecord(self.last))
             self._txn.put(Table.META, META_TREE_KEY, sealed)
-            self._stored = self._last
+            self._stored = self.last
 
 
 class GroupState(ApplyState):

@@ -18,7 +18,14 @@ from rs3gwd.base.errors import DataCorrupt, FormatError
 from rs3gwd.base.records import BucketRecord, ManifestRecord, VersionRecord
 from rs3gwd.engine.apply_state import EMPTY_BLOB_ID, read_manifest
 from rs3gwd.engine.environment import Transaction
-from rs3gwd.engine.tables import BUCKET_CODEC, PART_CODEC, VERSION_CODEC, Table, unescape_key
+from rs3gwd.engine.tables import (
+    BUCKET_CODEC,
+    GROUP_BUCKET_CODEC,
+    PART_CODEC,
+    VERSION_CODEC,
+    Table,
+    unescape_key,
+)
 from rs3gwd.engine.tree import Tree, TreeCursor
 
 R = TypeVar("R", bound=Struct)
@@ -53,9 +60,29 @@ def owned_blobs(txn: Transaction, *, on_damage: DamageReport | None = None) -> I
 
 
 def iterate_buckets(txn: Transaction, report: DamageReport) -> Iterator[BucketRecord]:
-    """Every bucket, by name."""
+    """Every bucket, by name; then those that only index groups of a cluster know: deleted ones
+    that they have still to drop, or new ones where they are ahead."""
     for _, record in iterate_table(txn, Table.BUCKETS, BUCKET_CODEC, report):
         yield record
+    seen: set[int] = set()
+    for _, row in iterate_table(txn, Table.GROUP_BUCKETS, GROUP_BUCKET_CODEC, report):
+        bucket = row.bucket
+        if bucket is None or bucket.bucket_id in seen or is_listed(txn, bucket):
+            continue
+        seen.add(bucket.bucket_id)
+        yield bucket
+
+
+def is_listed(txn: Transaction, bucket: BucketRecord) -> bool:
+    """Whether BUCKETS has this bucket, or a row of its name that cannot be read."""
+    key = bucket.name.encode()
+    value = txn.get(Table.BUCKETS, key)
+    if value is None:
+        return False
+    try:
+        return BUCKET_CODEC.open(key, value).bucket_id == bucket.bucket_id
+    except (DataCorrupt, FormatError):
+        return False  # its keys are found by what the groups know
 
 
 def iterate_table(

@@ -43,6 +43,8 @@ from rs3gwd.engine.blobs import (
 from rs3gwd.engine.damage import Owner, drop_owner, find_owners, owner_by_hint
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.events import EngineEvent, EventKind, Observer
+from rs3gwd.engine.group_blobs import lose_blob
+from rs3gwd.engine.groups import is_cluster
 from rs3gwd.engine.segment_files import SegmentFiles, verify_extent
 from rs3gwd.engine.segment_format import (
     SEGMENT_HEADER_BYTES,
@@ -197,7 +199,8 @@ def recover_unsynced(
 ) -> int:
     """Proves the unsynced blobs, syncs those that are whole and drops the versions of the others.
 
-    Gives the number of versions and parts dropped. Afterwards UNSYNCED is empty.
+    Gives the number of versions and parts dropped. Afterwards UNSYNCED is empty. In a cluster, into
+    which the store went while it had unsynced blobs, none is dropped: the bytes are missing.
     """
     dropped = 0
     with SegmentFiles(store.disk) as files:
@@ -245,12 +248,15 @@ def _finish_step(
     lost: list[bytes],
 ) -> int:
     with environment.read() as txn:
-        owners = _owners_of(txn, rows, lost)
+        in_cluster = is_cluster(txn)
+        owners = [] if in_cluster else _owners_of(txn, rows, lost)
     with environment.write() as txn:
         ledger = Ledger(store)
         applier = Applier(txn)
         for blob_id in rows:
             txn.delete(Table.UNSYNCED, blob_id)
+        for blob_id in lost if in_cluster else ():
+            lose_blob(txn, ledger, blob_id)
         for owner in owners:
             drop_owner(txn, applier, ledger, owner, now_ms=clock.now_ms())
         applier.finish()
@@ -259,7 +265,7 @@ def _finish_step(
     for owner in owners:
         detail = f"{owner.describe()} did not outlive the power cut"
         observer.on_event(EngineEvent(EventKind.UNSYNCED_LOST, detail))
-    return len(owners)
+    return len(lost) if in_cluster else len(owners)
 
 
 def _owners_of(

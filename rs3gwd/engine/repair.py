@@ -51,7 +51,9 @@ from rs3gwd.engine.blobs import (
 from rs3gwd.engine.check import damage_of
 from rs3gwd.engine.damage import Owner, find_owners, remove_owner
 from rs3gwd.engine.environment import Environment, Transaction
-from rs3gwd.engine.ownership import owned_blobs
+from rs3gwd.engine.group_blobs import STAGED_CODEC, MissingRecord, put_missing
+from rs3gwd.engine.groups import is_cluster
+from rs3gwd.engine.ownership import iterate_table, owned_blobs
 from rs3gwd.engine.segment_files import SegmentFiles, verify_extent
 from rs3gwd.engine.segment_format import (
     SEGMENT_HEADER_BYTES,
@@ -158,6 +160,7 @@ class _Survey:
         self.orphans: list[bytes] = []
         self.accounts: dict[int, SegmentRecord] = {}
         self.removed_rows: list[bytes] = []
+        self.is_cluster = False
         self._metadata_whole = True
 
     def act(self, kind: ActionKind, where: str, detail: str) -> None:
@@ -166,6 +169,7 @@ class _Survey:
 
     def look(self) -> None:
         with self.environment.read() as txn, SegmentFiles(self.disk) as files:
+            self.is_cluster = is_cluster(txn)
             for finding in verify_metadata(txn):
                 self._metadata_whole = False
                 self.act(ActionKind.METADATA_DAMAGED, "metadata", finding)
@@ -178,6 +182,8 @@ class _Survey:
     def _find_damaged(self, txn: Transaction, files: SegmentFiles) -> None:
         """Every owned blob whose row or bytes are not as they should be."""
         for owned in owned_blobs(txn, on_damage=_pass_over):
+            if self.is_cluster and txn.get(Table.BLOBS, owned.blob_id) is None:
+                continue  # other nodes have it
             problem = _problem_of(txn, files, owned.blob_id, owned.size_bytes)
             if problem is not None:
                 if len(self.damaged) == BLOBS_MAX:
@@ -234,7 +240,10 @@ class _Survey:
                 yield extent, header.blob_id, header.extent_index, header.last
 
     def find_lost_owners(self) -> None:
-        """The records to remove: each owner of a lost blob once."""
+        """The records to remove: each owner of a lost blob once. In a cluster none: other nodes
+        have the bytes, and this one alone must not change what all have in common."""
+        if self.is_cluster:
+            return
         seen: set[Owner] = set()
         with self.environment.read() as txn:
             for blob_id, owner in find_owners(txn, frozenset(self.lost), _pass_over):
@@ -288,6 +297,8 @@ class _Survey:
                 continue
             with suppress(DataCorrupt, FormatError):
                 yield key, BLOB_CODEC.open(key, value)
+        for key, staged in iterate_table(txn, Table.STAGED, STAGED_CODEC, _pass_over):
+            yield key, staged.place
 
     def _readable_rows(self, txn: Transaction) -> dict[int, SegmentRecord]:
         rows: dict[int, SegmentRecord] = {}
@@ -354,8 +365,22 @@ class _Mender:
                 txn.delete(Table.SEGMENTS, key)
             for segment_id, account in survey.accounts.items():
                 put_segment(txn, segment_id, account)
-        if drop_damaged:
+        if survey.is_cluster:
+            self._note_missing()
+        elif drop_damaged:
             self._drop_owners()
+
+    def _note_missing(self) -> None:
+        """In a cluster lost bytes are fetched from another node."""
+        for blob_ids in _chunks(self._survey.lost):
+            with self._environment.write() as txn:
+                freed: Counter[int] = Counter()
+                for blob_id in blob_ids:
+                    size_bytes = self._survey.damaged[blob_id][0]
+                    freed.update(_take_place(txn, blob_id))
+                    put_missing(txn, blob_id, MissingRecord(size_bytes))
+                for segment_id, count in freed.items():
+                    self._give_back(txn, segment_id, count)
 
     def _drop_owners(self) -> None:
         """Removes the owners of lost blobs; then the accounts once more, by subtraction."""

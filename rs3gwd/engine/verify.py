@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from rs3gwd.base.errors import DataCorrupt, FormatError
 from rs3gwd.base.identities import IdentityKind, policy_name_of
 from rs3gwd.base.records import (
@@ -23,7 +25,21 @@ from rs3gwd.base.records import (
 from rs3gwd.engine import uploads
 from rs3gwd.engine.apply_state import read_manifest
 from rs3gwd.engine.environment import Transaction
-from rs3gwd.engine.ownership import iterate_buckets, iterate_table, iterate_tree, iterate_versions
+from rs3gwd.engine.group_state import TreeIds
+from rs3gwd.engine.groups import (
+    GROUP_STRIDE,
+    TREE_ID_MIN,
+    is_cluster,
+    read_cluster,
+    read_counters,
+)
+from rs3gwd.engine.ownership import (
+    is_listed,
+    iterate_buckets,
+    iterate_table,
+    iterate_tree,
+    iterate_versions,
+)
 from rs3gwd.engine.tables import (
     ACCESS_KEY_CODEC,
     ACCOUNT_CODEC,
@@ -75,6 +91,7 @@ class _Verifier:
         self.configuration_count = 0
         self.seq_max = 0
         self.node_id_max = 0
+        self.tree_id_max = 0
 
     def run(self) -> Iterator[str]:
         for bucket in iterate_buckets(self.txn, self.report):
@@ -98,7 +115,9 @@ class _Verifier:
     def bucket(self, bucket: BucketRecord) -> Iterator[str]:
         name, bucket_id = bucket.name, bucket.bucket_id
         self.node_id_max = max(self.node_id_max, bucket_id)
-        if self.txn.get(Table.BUCKET_OWNERS, owner_key(bucket.owner_id, name)) is None:
+        if not is_listed(self.txn, bucket):
+            bucket = msgspec.structs.replace(bucket, configurations={})
+        elif self.txn.get(Table.BUCKET_OWNERS, owner_key(bucket.owner_id, name)) is None:
             yield f"bucket {name} is missing in the index of its owner"
         for key, version in iterate_versions(self.txn, Table.LIVE, bucket_id, self.report):
             self.reached[Table.LIVE] += 1
@@ -221,12 +240,20 @@ class _Verifier:
 
     def count_node(self, row: bytes, value: bytes) -> None:
         try:
-            self.node_id_max = max(self.node_id_max, POINTER_CODEC.open(row, value).node_id)
+            node_id = POINTER_CODEC.open(row, value).node_id
         except (DataCorrupt, FormatError) as error:
             self.report(error)
+            return
+        if node_id >= TREE_ID_MIN:
+            self.tree_id_max = max(self.tree_id_max, node_id - TREE_ID_MIN)
+        else:
+            self.node_id_max = max(self.node_id_max, node_id)
 
     def counters(self) -> Iterator[str]:
         """A counter that has fallen back would give out a number a second time."""
+        if is_cluster(self.txn):
+            yield from self.group_counters()
+            return
         value = self.txn.get(Table.META, META_COUNTERS_KEY)
         record = CountersRecord()
         if value is not None:
@@ -237,6 +264,23 @@ class _Verifier:
                 return
         if record.seq < self.seq_max or record.node_id < self.node_id_max:
             yield f"META: the counters {record} are behind {self.seq_max}, {self.node_id_max}"
+
+    def group_counters(self) -> Iterator[str]:
+        """In a cluster each group counts for itself, and this node its tree nodes."""
+        try:
+            cluster = read_cluster(self.txn)
+            assert cluster is not None
+            all_counters = [read_counters(self.txn, number) for number in range(cluster.groups + 1)]
+            tree_last = TreeIds(self.txn).last
+        except (DataCorrupt, FormatError) as error:
+            self.report(error)
+            return
+        seq = max(counters.seq for counters in all_counters) + 1
+        node_id = max(counters.node_id for counters in all_counters) + 1
+        if seq * GROUP_STRIDE <= self.seq_max or node_id * GROUP_STRIDE <= self.node_id_max:
+            yield f"META: the groups' counters are behind {self.seq_max}, {self.node_id_max}"
+        if self.tree_id_max > tree_last:
+            yield f"META: the tree ids are behind {self.tree_id_max}"
 
     def compare(self, table: Table, expected: int) -> Iterator[str]:
         found = self.txn.count(table)
