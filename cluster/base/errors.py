@@ -19,6 +19,7 @@
       HostStopped            the host of the groups has ended; nothing more is taken
         LogWriteFailed       ... because its log could not be made durable
       IdentityError          this disk and this node do not belong together; a human decides
+        JoinRefused          the cluster does not take this node in; the text says why
       BadFrame               bytes of a peer that make no sense here; dropped and counted
       PeerError              a call to another node gave no answer
         PeerUnreachable      it was surely not run; retry elsewhere
@@ -169,6 +170,12 @@ class IdentityError(ClusterError):
 
     code = "identity"
     fault = "caller"
+
+
+class JoinRefused(IdentityError):
+    """A token that does not open the cluster, or no longer."""
+
+    code = "join_refused"
 
 
 class BadFrame(ClusterError):

@@ -369,7 +369,9 @@ class _Dialler:
     @property
     def link(self) -> Link | None:
         """The connection, when it is up and takes calls."""
-        return self.peer.link if self.peer and not self.peer.link.draining else None
+        if self.peer is None or self.peer.link.draining or self.peer.link.has_ended:
+            return None
+        return self.peer.link
 
     def stop(self) -> None:
         """Ends `run`."""

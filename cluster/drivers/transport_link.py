@@ -99,6 +99,7 @@ class Link:
         self._last_number = 0
         self._heard = -math.inf
         self._idle = trio.lowlevel.ParkingLot()
+        self._ended = trio.Event()
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._kinds: dict[Kind, Callable[[Frame], None]] = {
@@ -162,6 +163,15 @@ class Link:
         while (self.busy or self._outbox.held) and not self._scope.cancel_called:
             await self._idle.park()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is gone."""
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Until the connection is gone."""
+        await self._ended.wait()
+
     def _end(self) -> None:
         self._counters.links_closed += 1
         self._scope.cancel()
@@ -175,6 +185,7 @@ class Link:
         self._calls.clear()
         self._streams.clear()
         self._idle.unpark_all()
+        self._ended.set()
 
     async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
         """What a connection may die of ends the link and nothing else."""

@@ -140,7 +140,8 @@ def context(files: TlsFiles, *, server: bool) -> ssl.SSLContext:
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.check_hostname = False
     made.verify_mode = ssl.CERT_REQUIRED
-    made.num_tickets = 0 if server else made.num_tickets
+    if server:
+        made.num_tickets = 0
     made.load_cert_chain(files.certificate, files.key)
     made.load_verify_locations(cafile=files.roots)
     return made

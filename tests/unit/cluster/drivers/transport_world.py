@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from cluster.authority.certificates import Authority, NodeKey, PeerCertificate, to_der, to_pem
 from cluster.drivers.transport import Transport

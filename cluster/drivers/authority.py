@@ -1,0 +1,379 @@
+"""The files of a node's identity on the network, letting nodes in, joining, and renewal.
+
+Thin: what is signed and said is in `cluster.authority`. In the folder of a node lie
+
+    authority.pem, authority.key    the cluster's root and its key, on nodes that let others in
+    node.pem, node.key              this node's certificate and key
+    roots.pem                       the roots it trusts, newest first
+
+Keys are written with mode 0600 before anything is in them, and files replaced whole: written aside,
+synced, renamed. Joining has a listener of its own, because its clients have no certificate: what
+listens for peers never talks to anybody without one. It is best open only while a token is live.
+"""
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from cluster.authority import joining
+from cluster.authority.certificates import (
+    Authority,
+    NodeKey,
+    PeerCertificate,
+    Trust,
+    der_to_pem,
+    read_certificate,
+    to_der,
+)
+from cluster.authority.joining import Challenge, Exchange, Granted, JoinHello, Proof, Refused
+from cluster.authority.tokens import JoinToken, TokenRecord
+from cluster.base.errors import BadFrame, ClusterError, IdentityError, JoinRefused, PeerError
+from cluster.base.ids import NodeId
+from cluster.base.ports import Clock, Handlers, Peers, Random, Threads
+from cluster.drivers.transport_network import TlsFiles, dial
+
+RENEW_METHOD = "authority.renew"
+_RENEW_TIMEOUT_S = 10.0
+_RENEW_EVERY_S = 3600.0
+"""How often the certificate's age is looked at."""
+
+_JOIN_S = 10.0
+"""All of one attempt to join; a node that is slower holds a place that others may want."""
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class AuthorityFolder:
+    """The files in one folder. Calls block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def tls(self) -> TlsFiles:
+        """What a TLS context is made of."""
+        names = ("node.pem", "node.key", "roots.pem")
+        return TlsFiles(*(str(self._folder / name) for name in names))
+
+    def write_authority(self, authority: Authority, password: bytes | None = None) -> None:
+        """Keeps the authority. Raises FileExistsError when there is one: a cluster has one."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(_create(self._folder / "authority.key"), "wb") as file:
+            file.write(authority.key_pem(password))
+            file.flush()
+            os.fsync(file.fileno())
+        self._replace("authority.pem", authority.certificate_pem())
+
+    def read_authority(self, password: bytes | None = None) -> Authority:
+        """Raises FileNotFoundError on a node that lets nobody in, IdentityError."""
+        certificate = (self._folder / "authority.pem").read_bytes()
+        return Authority.from_pem(
+            certificate, (self._folder / "authority.key").read_bytes(), password
+        )
+
+    def write_node(self, key: NodeKey, certificate: bytes, roots: tuple[bytes, ...]) -> None:
+        """Keeps a certificate (DER) with its key. The key goes first: until the certificate is
+        there too TLS refuses the pair, and the next renewal makes both anew."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._replace("roots.pem", Trust(roots).pem())
+        self._replace("node.key", key.pem())
+        self._replace("node.pem", der_to_pem(certificate))
+
+    def read_node(self) -> PeerCertificate:
+        """What this node's certificate says. Raises OSError, IdentityError."""
+        pem = (self._folder / "node.pem").read_text()
+        return read_certificate(ssl.PEM_cert_to_DER_cert(pem))
+
+    def _replace(self, name: str, data: bytes) -> None:
+        aside = self._folder / (name + ".new")
+        aside.unlink(missing_ok=True)
+        with os.fdopen(_create(aside), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._folder / name)
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class JoinLedger(Protocol):
+    """The cluster's book of tokens (`TokenBook`), replicated."""
+
+    async def find(self, token_id: bytes) -> TokenRecord:
+        """Raises JoinRefused."""
+        ...
+
+    async def admit(self, token_id: bytes, disk_token: bytes) -> NodeId:
+        """Spends a use, gives a new id and notes its disk, in one step. Raises JoinRefused."""
+        ...
+
+
+class JoinService:
+    """Lets nodes in, on nodes that have the authority's key."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        trust: Trust,
+        *,
+        cluster: str,
+        ledger: JoinLedger,
+        files: TlsFiles,
+        clock: Clock,
+        random: Random,
+        tries_per_minute: int = 30,
+        at_once: int = 8,
+    ) -> None:
+        self.refused = 0
+        self._authority = authority
+        self._trust = trust
+        self._cluster = cluster
+        self._ledger = ledger
+        self._clock = clock
+        self._random = random
+        self._tries = _Rate(tries_per_minute)
+        self._places = at_once
+        self._context = _open_context(files)
+        certificate = Path(files.certificate).read_text()
+        self._server = ssl.PEM_cert_to_DER_cert(certificate)
+
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
+        """Answers nodes that join, until cancelled."""
+        await trio.serve_listeners(self._take, listeners)
+
+    async def _take(self, plain: trio.SocketStream) -> None:
+        try:
+            if self._places and self._tries.take(trio.current_time()):
+                self._places -= 1
+                try:
+                    await self._talk(plain)
+                finally:
+                    self._places += 1
+            else:
+                self.refused += 1
+        finally:
+            await trio.aclose_forcefully(plain)
+
+    async def _talk(self, plain: trio.SocketStream) -> None:
+        stream = trio.SSLStream(plain, self._context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(_JOIN_S):
+                try:
+                    await stream.send_all(joining.encode(await self._let_in(stream)))
+                except JoinRefused as error:
+                    self.refused += 1
+                    await stream.send_all(joining.encode(Refused(error.code, str(error))))
+                await stream.aclose()
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError, ClusterError):
+            self.refused += 1
+
+    async def _let_in(self, stream: trio.abc.Stream) -> Granted:
+        hello = await _receive(stream, JoinHello)
+        joining.check_hello(hello)
+        record = await self._ledger.find(hello.token_id)
+        nonce = self._random.token_bytes(joining.NONCE_BYTES)
+        roots = self._trust.roots
+        await stream.send_all(joining.encode(Challenge(joining.VERSION, nonce, roots)))
+        proof = await _receive(stream, Proof)
+        exchange = Exchange(hello.token_id, hello.nonce, nonce, self._server)
+        joining.check_proof(record, exchange, proof)
+        node = await self._ledger.admit(hello.token_id, proof.disk_token)
+        certificate = self._authority.issue(
+            proof.request,
+            cluster=self._cluster,
+            node=node,
+            now_ms=self._clock.now_ms(),
+            random=self._random,
+        )
+        return Granted(joining.VERSION, self._cluster, node, to_der(certificate), roots)
+
+
+class Joined(NamedTuple):
+    """What a node has when it is in; `AuthorityFolder.write_node` keeps it."""
+
+    granted: Granted
+    key: NodeKey
+
+
+async def join(token: JoinToken, *, disk_token: bytes, clock: Clock, random: Random) -> Joined:
+    """Joins by a token through the first member that answers.
+
+    Raises JoinRefused, IdentityError for a server that is not the cluster's, OSError or
+    trio.BrokenResourceError when nobody answers, trio.TooSlowError.
+    """
+    node = joining.JoiningNode(token, random.token_bytes(joining.NONCE_BYTES))
+    key = NodeKey.create()
+    with trio.fail_after(_JOIN_S):
+        plain = await dial(token.members)
+        try:
+            stream = trio.SSLStream(plain, _blind_context(), https_compatible=True)
+            await stream.do_handshake()
+            server = stream.getpeercert(binary_form=True)
+            assert isinstance(server, bytes)
+            await stream.send_all(node.hello())
+            proof = node.prove(
+                await _receive(stream, Challenge),
+                server=server,
+                request=key.request(),
+                disk_token=disk_token,
+                now_ms=clock.now_ms(),
+            )
+            await stream.send_all(proof)
+            return Joined(node.accept(await _receive(stream, Granted)), key)
+        finally:
+            await trio.aclose_forcefully(plain)
+
+
+class RenewalService:
+    """Answers renewals over the peers' transport, on nodes that have the authority's key."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        trust: Trust,
+        *,
+        cluster: str,
+        handlers: Handlers,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._authority = authority
+        self._trust = trust
+        self._cluster = cluster
+        self._clock = clock
+        self._random = random
+        handlers.on_call(RENEW_METHOD, self._renew)
+
+    async def _renew(self, peer: NodeId, request: bytes) -> bytes:
+        """A certificate for who asks, and for nobody else."""
+        certificate = self._authority.issue(
+            request,
+            cluster=self._cluster,
+            node=peer,
+            now_ms=self._clock.now_ms(),
+            random=self._random,
+        )
+        return msgspec.msgpack.encode((1, to_der(certificate), self._trust.roots))
+
+
+class Renewal:
+    """Keeps this node's certificate young: asks for another at two thirds of its life."""
+
+    def __init__(
+        self,
+        folder: AuthorityFolder,
+        *,
+        peers: Peers,
+        members: Callable[[], list[NodeId]],
+        clock: Clock,
+        threads: Threads,
+        renewed: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.failures = 0
+        self._folder = folder
+        self._peers = peers
+        self._members = members
+        self._clock = clock
+        self._threads = threads
+        self._renewed = renewed
+
+    async def run(self) -> None:
+        """Looks every hour, until cancelled."""
+        while True:
+            await self.renew_if_due()
+            await trio.sleep(_RENEW_EVERY_S)
+
+    async def renew_if_due(self) -> bool:
+        """Whether there is a new certificate now; a failure is counted and tried again."""
+        mine = await self._threads.run(self._folder.read_node)
+        if self._clock.now_ms() < mine.renew_at_ms:
+            return False
+        key = NodeKey.create()
+        for member in self._members():
+            try:
+                answer = await self._peers.call(
+                    member, RENEW_METHOD, key.request(), timeout_s=_RENEW_TIMEOUT_S
+                )
+                certificate, roots = self._read(answer, mine)
+            except (PeerError, IdentityError):
+                self.failures += 1
+                continue
+            await self._threads.run(partial(self._folder.write_node, key, certificate, roots))
+            await self._renewed()
+            return True
+        return False
+
+    def _read(self, answer: bytes, mine: PeerCertificate) -> tuple[bytes, tuple[bytes, ...]]:
+        try:
+            _, certificate, roots = msgspec.msgpack.decode(
+                answer, type=tuple[int, bytes, tuple[bytes, ...]]
+            )
+        except msgspec.DecodeError as error:
+            raise IdentityError(f"a renewal that cannot be read: {error}") from error
+        said = Trust(roots).check(certificate, now_ms=self._clock.now_ms())
+        if (said.cluster, said.node) != (mine.cluster, mine.node):
+            raise IdentityError(f"a renewal for node {said.node}")
+        return certificate, roots
+
+
+class _Rate:
+    """So many a minute, at most so many at once; time is trio's."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._left = float(per_minute)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        self._left += (now - self._at) * self._per_minute / 60
+        self._left = min(self._left, float(self._per_minute))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+async def _receive(stream: trio.abc.ReceiveStream, kind: type[M]) -> M:
+    head = await _exactly(stream, joining.HEAD_BYTES)
+    return joining.decode(head, await _exactly(stream, joining.body_length(head)), kind)
+
+
+async def _exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = await stream.receive_some(count - len(data))
+        if not more:
+            raise BadFrame("the other side closed in the middle of joining")
+        data += more
+    return data
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _open_context(files: TlsFiles) -> ssl.SSLContext:
+    """Shows the node's certificate and asks for none: who joins has none."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.num_tickets = 0
+    made.load_cert_chain(files.certificate, files.key)
+    return made
+
+
+def _blind_context() -> ssl.SSLContext:
+    """Takes any certificate: `JoiningNode.prove` judges it before anything of worth is sent."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
