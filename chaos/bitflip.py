@@ -36,10 +36,11 @@ from rs3gwd.engine.segment_format import (
     table_bytes,
 )
 from rs3gwd.engine.segments import segment_path
-from rs3gwd.engine.system import FileDisk
+from rs3gwd.engine.system import FileDisk, SystemRandom
 from rs3gwd.engine.tables import Table
 from rs3gwd.testing import scenario as s
 from rs3gwd.testing.open_local import LocalNode, open_local
+from rs3gwd.testing.sealed_store import SealedStore
 from rs3gwd.testing.target import StoreTarget, read_body
 from rs3gwd.testing.threads import InlineThreads
 
@@ -102,7 +103,7 @@ class Store:
         self.path.mkdir()
         lanes = [Lane(seed, number, OPTIONS) for number in range(LANES)]
         async with open_local(str(self.path), settings=SETTINGS, threads=InlineThreads()) as node:
-            target = StoreTarget(node.store)
+            target = StoreTarget(SealedStore(node.engine, SystemRandom()))
             for operation in setup_operations():
                 await target.perform(operation)
             for lane in lanes:
@@ -118,6 +119,7 @@ class Store:
         self._note_places()
 
     async def _note_versions(self, node: LocalNode) -> None:
+        store = SealedStore(node.engine, SystemRandom())
         for bucket in BUCKETS:
             page = await node.store.list_versions(bucket)
             assert page.next_key is None, "one page holds all"
@@ -125,7 +127,7 @@ class Store:
                 assert entry.version is not None, "no delimiter was given"
                 digest = None
                 if entry.version.kind is VersionKind.OBJECT:
-                    digest = s.digest_of(await read_body(node.store, entry.version))
+                    digest = s.digest_of(await read_body(store, entry.version))
                 self.known.append(Known(bucket, entry.key, entry.version, entry.is_latest, digest))
 
     def _note_places(self) -> None:
@@ -212,10 +214,11 @@ class _Reading:
                 found = await node.store.get_version(known.bucket, known.key, None)
                 if found != version:
                     self.problems.append(f"{found} is current in the place of {version}")
-            small = node.store.lookups_now().read_small(found)
+            store = SealedStore(node.engine, SystemRandom())
+            small = store.read_small(found)
             if small is not None and s.digest_of(small) != known.digest:
                 self.problems.append(f"wrong bytes of {known.key!r} from read_small")
-            if s.digest_of(await read_body(node.store, found)) != known.digest:
+            if s.digest_of(await read_body(store, found)) != known.digest:
                 self.problems.append(f"wrong bytes of {known.key!r}")
         except (DataCorrupt, FormatError):
             self.refused += 1

@@ -27,10 +27,11 @@ from chaos.powercut import scratch_directory
 from chaos.powercut_workload import OPTIONS, SETTINGS, shrink_parts
 from chaos.verify import Expectation, verify_directory, violations
 from rs3gwd.base.errors import DiskError
-from rs3gwd.engine.system import FileDisk
+from rs3gwd.engine.system import FileDisk, SystemRandom
 from rs3gwd.testing import scenario as s
 from rs3gwd.testing.faulty_disk import Call, Fault, FaultyDisk
 from rs3gwd.testing.open_local import LocalNode, open_local
+from rs3gwd.testing.sealed_store import SealedStore
 from rs3gwd.testing.target import StoreTarget
 from rs3gwd.testing.threads import InlineThreads
 
@@ -120,7 +121,7 @@ class _Script:
         async with open_local(
             str(self.path), settings=SETTINGS, disk=self.disk, threads=InlineThreads()
         ) as node:
-            target = StoreTarget(node.store)
+            target = StoreTarget(SealedStore(node.engine, SystemRandom()))
             for operation in setup_operations():
                 assert (await target.perform(operation)).error is None
             start = len(self.disk.calls)

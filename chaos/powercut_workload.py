@@ -20,9 +20,11 @@ from chaos.lanes import Lane, LaneOptions, setup_operations
 from chaos.verify import violations
 from rs3gwd.base.errors import DiskError, DiskFailed
 from rs3gwd.engine import multipart
+from rs3gwd.engine.system import SystemRandom
 from rs3gwd.testing import memory_multipart
 from rs3gwd.testing import scenario as s
 from rs3gwd.testing.open_local import TEST_SETTINGS, LocalNode, open_local
+from rs3gwd.testing.sealed_store import SealedStore
 from rs3gwd.testing.target import StoreTarget
 
 PHASES = 4
@@ -53,7 +55,7 @@ async def run_lanes(
     for phase in range(PHASES):
         try:
             async with open_local(f"{root}/data", settings=SETTINGS) as node:
-                target = StoreTarget(node.store, names=names)
+                target = StoreTarget(SealedStore(node.engine, SystemRandom()), names=names)
                 if phase == 0 and not await set_up(target, mark):
                     failed = True
                     break

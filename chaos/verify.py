@@ -16,9 +16,10 @@ from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.engine.check import check
 from rs3gwd.engine.engine import EngineSettings
 from rs3gwd.engine.events import EventKind
-from rs3gwd.engine.system import FileDisk
+from rs3gwd.engine.system import FileDisk, SystemRandom
 from rs3gwd.testing import scenario as s
 from rs3gwd.testing.open_local import LocalNode, open_local
+from rs3gwd.testing.sealed_store import SealedStore
 from rs3gwd.testing.target import StoreTarget
 from rs3gwd.testing.threads import InlineThreads
 
@@ -69,7 +70,7 @@ async def _verify(
     power_cut: bool,
     write_after: bool,
 ) -> list[str]:
-    target = StoreTarget(node.store, names_by_nonce=names)
+    target = StoreTarget(SealedStore(node.engine, SystemRandom()), names_by_nonce=names)
     problems: list[str] = []
     count = 0
     for expectation in expectations:
