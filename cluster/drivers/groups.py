@@ -120,10 +120,11 @@ class GroupHost:
     async def bootstrap(self, groups: Iterable[int], members: Sequence[NodeId]) -> None:
         """Begin the groups on one of their first members; the same on each, before `run`.
 
-        A group whose rows the state machine has already keeps them. Raises IdentityError when the
-        disk is any node's already.
+        A group that the state machine has a mark of already (a single node that becomes the first
+        of a cluster) goes on from it. The identity is written last: a bootstrap that was cut short
+        is made again. Raises IdentityError when the disk is any node's already.
         """
-        await self._take_disk()
+        await self._check_free_disk()
         state = frames.encode_members(ConfState(voters=tuple(sorted(members))))
         machine = self._ports.machine
         writes = []
@@ -135,19 +136,20 @@ class GroupHost:
             hard_state = HardState(term=mark.term, commit=mark.index)
             writes.append(LogWrite(number, hard_state=hard_state, begin=(mark.index, mark.term)))
         await self._ports.threads.run(partial(self._ports.wal.write, writes))
+        await self._ports.threads.run(partial(self._ports.wal.set_identity, self.identity))
 
     async def join(self) -> None:
         """Take an empty disk for a node that the leaders are then told to add, before `run`.
 
         Raises IdentityError when the disk is any node's already.
         """
-        await self._take_disk()
+        await self._check_free_disk()
+        await self._ports.threads.run(partial(self._ports.wal.set_identity, self.identity))
 
-    async def _take_disk(self) -> None:
-        identity, wal = self.identity, self._ports.wal
-        stored = await self._ports.threads.run(wal.identity)
+    async def _check_free_disk(self) -> None:
+        identity = self.identity
+        stored = await self._ports.threads.run(self._ports.wal.identity)
         check_disk(stored, cluster=identity.cluster, node=identity.node, joining=True)
-        await self._ports.threads.run(partial(wal.set_identity, identity))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the groups until cancelled. Raises IdentityError for another node's or an empty

@@ -54,7 +54,8 @@ class _Run:
         self.histories = {(group, key): CounterHistory() for group in world.groups for key in KEYS}
         self.until = trio.current_time() + FAULT_S
         self.spare = max(world.first) + 1
-        self.removed: set[int] = set()
+        self.polled = random.choice(world.first) if random.random() < 0.4 else 0
+        """A node at which somebody always reads, if any."""
 
     # Clients.
 
@@ -71,8 +72,18 @@ class _Run:
             key = random.choice(KEYS)
             if random.random() < 0.5:
                 await self._add(node, group, key)
+                if self.polled and world.nodes[self.polled] in world.living:
+                    await self._read(world.nodes[self.polled], group, key)
             else:
                 await self._read(node, group, key)
+
+    async def poller(self) -> None:
+        """Reads all groups at one node, again and again."""
+        node = self.world.nodes[self.polled]
+        while trio.current_time() < self.until:
+            if node in self.world.living:
+                await self._read(node, self.world.groups[0], KEYS[0], every=True)
+            await trio.sleep(self.random.uniform(0.0, 0.004))
 
     async def _add(self, node: SimNode, group: int, key: str) -> None:
         history = self.histories[group, key]
@@ -91,11 +102,12 @@ class _Run:
             operation.ended = trio.current_time()
             self.world.note(f"{where} add {operation.result}")
 
-    async def _read(self, node: SimNode, group: int, key: str) -> None:
+    async def _read(self, node: SimNode, group: int, key: str, *, every: bool = False) -> None:
         history = self.histories[group, key]
         where = f"node {node.number} group {group} {key}"
         operation = history.begin("read", trio.current_time(), where)
-        groups = [group] if self.random.random() < 0.5 else list(self.world.groups)
+        few = not every and self.random.random() < 0.5
+        groups = [group] if few else list(self.world.groups)
         try:
             done = await self._ask(node, lambda: _barrier(node, groups))
         except ClusterError:
@@ -210,7 +222,7 @@ class _Run:
         node.disk_s = (0.0001, 0.001)
 
     async def _break_streams(self) -> None:
-        self.world.network.broken_streams = 0.1
+        self.world.network.broken_streams = 0.3
         await self._for_a_while()
         self.world.network.broken_streams = 0.0
 
@@ -261,6 +273,8 @@ class _Run:
                 for _ in range(CLIENTS):
                     nursery.start_soon(self.client)
                 nursery.start_soon(self.nemesis)
+                if self.polled:
+                    nursery.start_soon(self.poller)
             await self._peace()
             watching.cancel_scope.cancel()
         for (group, key), history in self.histories.items():
@@ -313,7 +327,9 @@ async def _simulate(seed: int, trace: bool) -> Verdict:
     nodes = 3 if random.random() < 0.8 else 5
     groups = range(random.choice((1, 2, 3)))
     lease_s = SETTINGS.lease_s if random.random() < 0.6 else 0.0
-    settings = replace(SETTINGS, lease_s=lease_s)
+    settings = replace(
+        SETTINGS, lease_s=lease_s, snapshots_out_max=random.choice((1, 2)), snapshot_resumes_max=2
+    )
     async with hosts(seed=seed, nodes=nodes, groups=tuple(groups), settings=settings) as world:
         if trace:
             world.trace = []

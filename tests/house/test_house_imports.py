@@ -24,6 +24,8 @@ PLANTS = {
     "pure-cluster": ("cluster/raft/planted.py", "import random"),
     "pure-frames": ("cluster/drivers/transport_frames.py", "import trio"),
     "cluster-testing": ("cluster/raft/planted.py", "import cluster.testing"),
+    "cluster-cores": ("cluster/raft/planted.py", "import cluster.drivers"),
+    "groups-ports": ("cluster/drivers/groups_loop.py", "import time"),
     "s3-ports": ("rs3gwd/s3/planted.py", "import random"),
 }
 """Contract -> what breaks it: the path of a module, new or not, and one import added to it."""
