@@ -327,8 +327,14 @@ async def _simulate(seed: int, trace: bool) -> Verdict:
     nodes = 3 if random.random() < 0.8 else 5
     groups = range(random.choice((1, 2, 3)))
     lease_s = SETTINGS.lease_s if random.random() < 0.6 else 0.0
+    entries_max = random.choice((8, 40))
     settings = replace(
-        SETTINGS, lease_s=lease_s, snapshots_out_max=random.choice((1, 2)), snapshot_resumes_max=2
+        SETTINGS,
+        lease_s=lease_s,
+        log_entries_max=entries_max,
+        log_entries_kept=entries_max // 4,
+        snapshots_out_max=random.choice((1, 2)),
+        snapshot_resumes_max=2,
     )
     async with hosts(seed=seed, nodes=nodes, groups=tuple(groups), settings=settings) as world:
         if trace:
