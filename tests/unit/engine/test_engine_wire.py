@@ -22,6 +22,7 @@ ERRORS = [
 ]
 
 VALUES: dict[str, Any] = {
+    "blob_id": b"i" * 16,
     "message": "what went wrong",
     "condition": "If-Match",
     "api_code": "InvalidTag",
