@@ -115,6 +115,7 @@ class Members:
                 if not group.leads:
                     raise NoLeader(f"node {self._ports.node} leads group {group.number} no more")
                 if not proposed and not self._is_busy(group):
+                    group.node.check_conf_change(change)
                     group.node.propose_conf_change(change, self._ports.now_ms())
                     self._loop.touch(group)
                     proposed = True

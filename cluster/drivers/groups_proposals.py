@@ -262,9 +262,8 @@ class Proposals:
         if not answer.code:
             self._resolve(pending, answer.result)
             return
-        if answer.code != OPEN:
-            pending.sent -= 1
-            pending.refused = True
+        # It stays counted as sent: a frame that came twice may have been refused and taken.
+        pending.refused = answer.code != OPEN
         pending.wake.set()
 
     def on_leader_changed(self, group: Group) -> None:

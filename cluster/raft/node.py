@@ -14,7 +14,7 @@ the event arrived; it matters only for leases. Readings that go back are taken f
 from cluster.base.errors import ConfChangeRefused
 from cluster.base.ids import APPEND_THREAD, APPLY_THREAD, NO_NODE, NodeId, is_local
 from cluster.raft.core import Raft
-from cluster.raft.membership import ConfChange, Configuration
+from cluster.raft.membership import Changer, ConfChange, Configuration
 from cluster.raft.messages import (
     EMPTY_HARD_STATE,
     ConfState,
@@ -124,6 +124,21 @@ class RaftNode:
         self._note_time(now_ms)
         entry = Entry(0, 0, kind, change.encode())
         self.raft.step(Message(MessageType.PROP, self.raft.id, self.raft.id, entries=(entry,)))
+
+    def check_conf_change(self, change: ConfChange) -> None:
+        """Raises ConfChangeRefused when `change` would not fit the members in force.
+
+        The core itself takes such a proposal and, like all nodes, changes nothing on applying it.
+        """
+        raft = self.raft
+        changer = Changer(
+            raft.configuration,
+            raft.progress,
+            last_index=raft.log.last_index(),
+            inflight_max=self.options.inflight_max,
+            inflight_bytes_max=self.options.inflight_bytes_max,
+        )
+        changer.change(change)
 
     def read_index(self, context: bytes, now_ms: int = 0) -> None:
         """Ask from which index on a read may be served; `Ready.read_states` answers by `context`.
