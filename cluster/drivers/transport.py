@@ -316,6 +316,9 @@ class Transport:
         """Raises IdentityError, or BadFrame when there is no version that both know."""
         if not hello.version_min <= frames.VERSION <= hello.version_max:
             raise BadFrame(f"versions {hello.version_min} to {hello.version_max} are not ours")
+        for window in (hello.stream_window, hello.connection_window):
+            if not 0 < window < 2**31:
+                raise BadFrame("a window outside 1 to 2**31 - 1")
         if hello.lane != lane:
             raise BadFrame("an answer for another lane")
         if certificate and (certificate.cluster, certificate.node) != (hello.cluster, hello.node):

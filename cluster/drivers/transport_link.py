@@ -331,8 +331,9 @@ class Link:
         """That it came is all it says: `_read` has noted it."""
 
     def _on_goaway(self, frame: Frame) -> None:
-        self.draining = True
-        self._start(self._leave)
+        if not self.draining:
+            self.draining = True
+            self._start(self._leave)
 
     async def _leave(self) -> None:
         """Ends a link that takes nothing new when what is under way has ended."""

@@ -39,9 +39,7 @@ class Flow:
         self._unreturned = 0
 
     def start(self, *, stream_window: int, connection_window: int) -> None:
-        """Takes the windows of the peer's hello. Raises BadFrame when no byte could ever go."""
-        if not 0 < stream_window <= _WINDOW_MAX or not 0 < connection_window <= _WINDOW_MAX:
-            raise BadFrame("a window outside 1 to 2**31 - 1")
+        """Takes the windows of the peer's hello, which whoever read it has judged."""
         self.stream_credit = stream_window
         self.credit = connection_window
 

@@ -3,7 +3,8 @@
 import pytest
 import trio
 import trio.testing
-from transport_world import MemoryWorld, wait_up
+from msgspec.structs import replace
+from transport_world import CLUSTER, MemoryWorld, token_of, wait_up
 
 from cluster.base.errors import (
     NoLeader,
@@ -12,6 +13,8 @@ from cluster.base.errors import (
     RemoteFailure,
 )
 from cluster.base.ports import PeerStream
+from cluster.drivers import transport_frames as frames
+from cluster.drivers.transport_frames import Hello
 from cluster.drivers.transport_settings import Lane, TransportSettings
 
 
@@ -354,3 +357,71 @@ async def test_both_lanes_are_connections_of_their_own(autojump_clock: object) -
         await wait_up(world.nodes[1], 2, Lane.BULK)
         assert len(world.nodes[1].links()) == 2
         assert len(world.nodes[2].links()) == 2
+
+
+HELLO = Hello(1, 1, CLUSTER, 1, 2, token_of(1), Lane.URGENT, 65536, 65536)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        frames.encode_hello(replace(HELLO, stream_window=0)),
+        frames.encode_hello(replace(HELLO, connection_window=2**31)),
+        frames.encode_hello(replace(HELLO, version_min=2, version_max=3)),
+        frames.encode_hello(replace(HELLO, lane=9)),
+        frames.encode_hello(replace(HELLO, to=3)),
+        frames.encode_hello(replace(HELLO, cluster="other")),
+        frames.encode(frames.Kind.PING, 0),
+        frames.encode(frames.Kind.HELLO, 0, bytes(5000)),
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"",
+    ],
+)
+async def test_a_bad_hello_costs_its_connection_alone(autojump_clock: object, first: bytes) -> None:
+    """Whatever a stranger says first, it is closed out, and others are served as before."""
+    world = MemoryWorld()
+    world.nodes[2].on_call("echo", echo)
+    async with world.running():
+        stranger = world.net.dial(9, 2)
+        if first:
+            await stranger.send_all(first)
+        with trio.fail_after(10):
+            while await stranger.receive_some():
+                pass
+        assert world.nodes[2].links() == []
+        assert await world.nodes[1].call(2, "echo", b"", timeout_s=1) == b"1:"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        frames.encode_hello(HELLO),
+        frames.encode(frames.Kind.CALL, 1),
+        frames.encode(frames.Kind.OPEN, 1, b"\xff"),
+        frames.encode(frames.Kind.WINDOW, 0, b"abc"),
+        frames.encode(frames.Kind.WINDOW, 0, b"\xff\xff\xff\xff"),
+        frames.encode(frames.Kind.RESET, 1, b"nonsense"),
+        frames.encode(frames.Kind.DATA, 5, bytes(17 * 1024 * 1024 // 2)) * 3,
+        frames.encode_open(1, "stall", b"") * 2,
+        frames.encode_open(1, "stall", b"") + frames.encode(frames.Kind.DATA, 1, bytes(2**20 + 1)),
+        b"\x00" * 20,
+    ],
+)
+async def test_a_bad_frame_costs_its_connection_alone(autojump_clock: object, bad: bytes) -> None:
+    """A peer that breaks a rule, a window among them, loses that connection and nothing else."""
+
+    async def stall(peer: int, header: bytes, stream: PeerStream) -> None:
+        await trio.sleep_forever()
+
+    world = MemoryWorld(settings=TransportSettings(connection_window=2**22))
+    world.nodes[2].on_stream("stall", stall)
+    world.nodes[2].on_call("echo", echo)
+    async with world.running():
+        stranger = world.net.dial(9, 2)
+        await stranger.send_all(frames.encode_hello(HELLO))
+        await stranger.send_all(bad)
+        with trio.fail_after(3):
+            while await stranger.receive_some():
+                pass
+        assert world.nodes[2].counters.frames_bad == 1
+        assert await world.nodes[1].call(2, "echo", b"", timeout_s=1) == b"1:"
