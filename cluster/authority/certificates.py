@@ -231,6 +231,14 @@ def der_to_pem(certificate: bytes) -> bytes:
         raise IdentityError(f"a certificate that cannot be read: {error}") from error
 
 
+def pem_to_der(pem: bytes) -> bytes:
+    """The first certificate in a text, whatever else is there. Raises IdentityError."""
+    try:
+        return to_der(x509.load_pem_x509_certificate(pem))
+    except ValueError as error:
+        raise IdentityError(f"no certificate can be read: {error}") from error
+
+
 def fingerprint(certificate: bytes) -> bytes:
     """SHA-256 of a DER certificate."""
     return hashlib.sha256(certificate).digest()

@@ -3,7 +3,8 @@
 Thin: what is signed and said is in `cluster.authority`. In the folder of a node lie
 
     authority.pem, authority.key    the cluster's root and its key, on nodes that let others in
-    node.pem, node.key              this node's certificate and key
+    node.pem                        this node's certificate and key, in one file: they change
+                                    together or not at all
     roots.pem                       the roots it trusts, newest first
 
 Keys are written with mode 0600 before anything is in them, and files replaced whole: written aside,
@@ -28,6 +29,7 @@ from cluster.authority.certificates import (
     PeerCertificate,
     Trust,
     der_to_pem,
+    pem_to_der,
     read_certificate,
     to_der,
 )
@@ -57,7 +59,7 @@ class AuthorityFolder:
 
     def tls(self) -> TlsFiles:
         """What a TLS context is made of."""
-        names = ("node.pem", "node.key", "roots.pem")
+        names = ("node.pem", "node.pem", "roots.pem")
         return TlsFiles(*(str(self._folder / name) for name in names))
 
     def write_authority(self, authority: Authority, password: bytes | None = None) -> None:
@@ -77,17 +79,15 @@ class AuthorityFolder:
         )
 
     def write_node(self, key: NodeKey, certificate: bytes, roots: tuple[bytes, ...]) -> None:
-        """Keeps a certificate (DER) with its key. The key goes first: until the certificate is
-        there too TLS refuses the pair, and the next renewal makes both anew."""
+        """Keeps a certificate (DER) with its key, and first the roots, which hold for both the
+        old and the new one while the authority changes. A crash leaves either pair."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._replace("roots.pem", Trust(roots).pem())
-        self._replace("node.key", key.pem())
-        self._replace("node.pem", der_to_pem(certificate))
+        self._replace("node.pem", der_to_pem(certificate) + key.pem())
 
     def read_node(self) -> PeerCertificate:
         """What this node's certificate says. Raises OSError, IdentityError."""
-        pem = (self._folder / "node.pem").read_text()
-        return read_certificate(ssl.PEM_cert_to_DER_cert(pem))
+        return read_certificate(pem_to_der((self._folder / "node.pem").read_bytes()))
 
     def _replace(self, name: str, data: bytes) -> None:
         aside = self._folder / (name + ".new")
@@ -142,8 +142,7 @@ class JoinService:
         self._tries = _Rate(tries_per_minute)
         self._places = at_once
         self._context = _open_context(files)
-        certificate = Path(files.certificate).read_text()
-        self._server = ssl.PEM_cert_to_DER_cert(certificate)
+        self._server = pem_to_der(Path(files.certificate).read_bytes())
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Answers nodes that join, until cancelled."""

@@ -1,5 +1,6 @@
 """Joining, refusing and renewing over real sockets and files."""
 
+import ssl
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from cluster.drivers.authority import (
     RenewalService,
     join,
 )
+from cluster.drivers.transport_network import context
 
 DAY_MS = 86_400_000
 DISK = b"the token of the disk"
@@ -168,7 +170,7 @@ def test_keys_are_for_the_owner_alone_and_an_authority_is_kept_once(tmp_path: Pa
         )
     )
     folder.write_node(key, certificate, (der_of(authority),))
-    for name in ("authority.key", "node.key"):
+    for name in ("authority.key", "node.pem"):
         assert stat.S_IMODE((tmp_path / "authority" / name).stat().st_mode) == 0o600
     with pytest.raises(FileExistsError):
         folder.write_authority(new_authority(seed=8))
@@ -176,6 +178,7 @@ def test_keys_are_for_the_owner_alone_and_an_authority_is_kept_once(tmp_path: Pa
     with pytest.raises(IdentityError):
         folder.read_authority(b"wrong")
     assert folder.read_node().node == 1
+    assert context(folder.tls(), server=True).verify_mode is ssl.CERT_REQUIRED
 
 
 class LoopPeers:
