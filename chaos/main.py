@@ -13,7 +13,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaos import bitflip, broken_syncs, faults, powercut, recovery_cut, sigkill
+from chaos import (
+    bitflip,
+    broken_syncs,
+    faults,
+    group_powercut,
+    powercut,
+    recovery_cut,
+    sigkill,
+)
 from chaos.trace import NoCompiler
 
 SEED_MAX = 1_000_000
@@ -46,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         "program", nargs="?", choices=list(PROGRAMS), help="one of them; all by default"
     )
     parser.add_argument("--seed", type=int, help="the same seed does the same again")
-    parser.add_argument("--points", type=int, default=500, help="powercut: number of power cuts")
+    parser.add_argument(
+        "--points", type=int, default=500, help="powercut, group-powercut: number of power cuts"
+    )
     parser.add_argument("--lanes", type=int, default=powercut.LANES, help="powercut: clients")
     parser.add_argument(
         "--steps", type=int, default=powercut.STEPS, help="powercut: operations per client"
@@ -80,6 +90,12 @@ def _powercut(options: argparse.Namespace) -> bool:
     return not powercut.run_and_show(plan, options.trace).violations
 
 
+def _group_powercut(options: argparse.Namespace) -> bool:
+    ending = ".seg" if options.forget == "segment-syncs" else None
+    plan = group_powercut.Plan(seed=options.seed, points=options.points, ignore_data_syncs=ending)
+    return not group_powercut.run_and_show(plan).violations
+
+
 def _recovery_cut(options: argparse.Namespace) -> bool:
     plan = powercut.Plan(
         seed=options.seed, points=options.recoveries, lanes=options.lanes, steps=options.steps
@@ -109,6 +125,7 @@ def _sigkill(options: argparse.Namespace) -> bool:
 
 PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "powercut": _powercut,
+    "group-powercut": _group_powercut,
     "recovery-cut": _recovery_cut,
     "broken-syncs": _broken_syncs,
     "faults": _faults,
