@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from rs3gwd.config.errors import ConfigError
 from rs3gwd.config.option import Option, Value, options_of
-from rs3gwd.config.settings import Config
+from rs3gwd.config.settings import Config, DefaultEncryption
 from rs3gwd.config.sources import (
     CONFIG_ENV,
     CommandLine,
@@ -77,6 +77,9 @@ def _contradictions(config: Config) -> list[str]:
         problems.append("tls.cert_path and tls.key_path go together: set both or neither")
     if bool(config.access_key) != bool(config.secret_key):
         problems.append("access_key and secret_key go together: set both or neither")
+    if config.default_encryption is not DefaultEncryption.NONE:
+        # A node without keys would refuse every write.
+        problems.append("encryption.default: the daemon has no keys to encrypt with yet")
     if not config.bind_addr:
         problems.append("bind_addr: at least one address is needed")
     if config.segment_preallocate_bytes > config.segment_bytes:

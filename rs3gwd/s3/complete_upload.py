@@ -195,7 +195,7 @@ def _respond(call: Call, version: VersionRecord) -> Response:
         status=200,
         headers=[
             CONTENT_TYPE,
-            *encryption_headers(version.attributes.encryption),
+            *encryption_headers(version.attributes.encryption, with_customer=False),
             durability_header(bucket.durability),
             *written_version_headers(version.version_id),
         ],

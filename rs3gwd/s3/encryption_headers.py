@@ -197,12 +197,16 @@ def refuse_unknown(headers: Mapping[str, str]) -> None:
 
 
 def encryption_headers(
-    record: EncryptionRecord | None, *, with_context: bool = False
+    record: EncryptionRecord | None, *, with_context: bool = False, with_customer: bool = True
 ) -> list[tuple[str, str]]:
-    """What an answer says of how an object is encrypted; `with_context` to who just wrote it."""
+    """What an answer says of how an object is encrypted; `with_context` to who just wrote it,
+    `with_customer` to who brought a key of their own.
+    """
     if record is None:
         return []
     if record.kind is EncryptionKind.SSE_C:
+        if not with_customer:
+            return []
         return [
             (f"{CUSTOMER}algorithm", CUSTOMER_ALGORITHM),
             (f"{CUSTOMER}key-MD5", record.customer_key_md5),

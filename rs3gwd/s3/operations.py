@@ -181,7 +181,8 @@ def _row(
     )
 
 
-_NO_OBJECT_EXTRAS = "no dual-layer encryption (aws:kms:dsse) or appends"
+_NO_KEYS = "encrypts only where the node has keys, which the daemon does not yet; no aws:kms:dsse"
+_NO_OBJECT_EXTRAS = f"{_NO_KEYS}; no appends"
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -288,7 +289,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket?encryption",
         "s3:PutEncryptionConfiguration",
         put_bucket_encryption,
-        partial="no dual-layer encryption",
+        partial=_NO_KEYS,
     ),
     _row(
         "DeleteBucketEncryption",

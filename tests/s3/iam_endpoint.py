@@ -22,8 +22,8 @@ from rs3gwd.testing.bytes_body import BytesBody
 class IamEndpoint:
     """A world with clients; `now` is the real time, since botocore signs with it."""
 
-    def __init__(self) -> None:
-        self.world = S3World()
+    def __init__(self, world: S3World | None = None) -> None:
+        self.world = world or S3World()
 
     def client(self, service: str, access_key: str = "", secret: str = "") -> Any:
         """A client of a service; without a key it is that of alice's account."""

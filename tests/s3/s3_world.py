@@ -79,6 +79,7 @@ class S3World:
         presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"}),
         new_buckets: NewBuckets = NewBuckets.AWS_2023,
         keys: ObjectKeys | None = None,
+        takes_customer_keys_in_clear: bool = False,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -106,6 +107,7 @@ class S3World:
                 presigned_v2_methods=presigned_v2_methods,
                 new_buckets=new_buckets,
                 keys=keys,
+                takes_customer_keys_in_clear=takes_customer_keys_in_clear,
             )
         )
 

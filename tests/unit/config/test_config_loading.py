@@ -66,6 +66,7 @@ def test_all_problems_of_all_sources_are_told_at_once() -> None:
     ("environ", "problem"),
     [
         ({"RS3GW_TLS_CERT": "c.pem"}, "tls.cert_path and tls.key_path go together"),
+        ({"RS3GW_DEFAULT_ENCRYPTION": "AES256"}, "encryption.default"),
         ({"RS3GW_ACCESS_KEY": "root"}, "access_key and secret_key go together"),
         ({"RS3GW_BIND_ADDR": ","}, "at least one address is needed"),
         ({"RS3GW_BIND_ADDR": ":65536"}, "the port of ':65536' is above 65535"),
