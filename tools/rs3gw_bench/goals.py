@@ -114,6 +114,13 @@ GOALS = (
     Goal("GET 64 MiB with verification, of loopback send",
          "get_64m_bps", 0.50, floor="loopback_bps"),
     Goal("GET 64 MiB with verification", "get_64m_bps", 1500 * MB, unit="MB/s", scale=1e-6),
+    *(Goal(f"{name}, encrypted, of not encrypted",
+           figure, 0.75, floor=figure, target="node-sse", floor_target="node-plain")
+      for name, figure in (
+          ("PUT 1 MiB, 16 connections", "put_1m_c16_rps"),
+          ("GET 1 MiB, 16 connections", "get_1m_c16_rps"),
+          ("PUT 64 MiB, one core", "put_64m_one_core_bps"),
+          ("GET 64 MiB, one core", "get_64m_one_core_bps"))),
     Goal("multipart 1 GiB, complete", "multipart_complete_ms", 20, at_most=True, unit="ms"),
     Goal("multipart 1 GiB, bytes written by complete (no data copied)",
          "multipart_written_bytes", 1 * MB, at_most=True, unit="MB", scale=1e-6),

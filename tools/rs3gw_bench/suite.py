@@ -7,7 +7,7 @@ in the report and stops nothing else; one that answers wrongly makes the run fai
 
 import fnmatch
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,9 @@ Measure = Callable[..., None]
 IDLE_SECONDS = 4.0
 LARGE_ROUNDS = 5
 MULTIPART_ROUNDS = 2
+
+ENCRYPTING = {"RS3GW_DEFAULT_ENCRYPTION": "AES256"}
+"""The settings of a node that encrypts whatever it stores."""
 
 
 class Suite:
@@ -182,6 +185,31 @@ class Suite:
                 names = [n for n in self.figures.values.get("node", {}) if n.startswith("tls_")]
                 self.figures.show("node", names)
 
+    def measure_encrypted(self) -> None:
+        """A node that encrypts all it stores beside one that does not, on the same core."""
+        if not self.options.measures_node:
+            return
+        plain = self._session("node-plain", lambda: self._make_node("node-plain", "plain"))
+        sealed = self._session(
+            "node-sse", lambda: self._make_node("node-sse", "sse", environ=ENCRYPTING)
+        )
+        if plain is None or sealed is None:
+            return
+        both = [plain, sealed]
+        rounds = Rounds(
+            self._bench,
+            self.figures,
+            seconds=self.options.seconds,
+            pairs=self.options.pairs,
+            core=self.options.server_cores[0],
+        )
+        rounds.measure([(workload, both) for workload in workloads.chosen(workloads.ENCRYPTED)])
+        for number in range(max(LARGE_ROUNDS, self.options.pairs)):
+            for session in both if number % 2 == 0 else both[::-1]:
+                self._try("64 MiB", session, large.measure_large, rounds=1, suffix="_one_core")
+        for session in both:
+            self.figures.show(session.server.name)
+
     def measure_million(self) -> None:
         """A bucket of a million keys, and a restart with it."""
         sessions = self._main_sessions()[1 if self.options.measures_node else 0 :]
@@ -254,7 +282,12 @@ class Suite:
         return self._session("node-free", lambda: self._make_node("node", "free", cores=()))
 
     def _make_node(
-        self, name: str, folder: str, workers: int = 0, cores: Sequence[int] | None = None
+        self,
+        name: str,
+        folder: str,
+        workers: int = 0,
+        cores: Sequence[int] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> Node:
         if cores is None:
             # Workers are there to use every core; alone, the node has its own.
@@ -264,7 +297,7 @@ class Suite:
             self._folder / folder,
             cores=cores,
             workers=workers,
-            environ=self.options.settings,
+            environ={**self.options.settings, **(environ or {})},
         )
 
     def _make_other(self, name: str) -> Server:
@@ -322,6 +355,7 @@ PARTS = {
     "large": Part("64 MiB up and down", True, Suite.measure_large),
     "multipart": Part("1 GiB in parts", True, Suite.measure_multipart),
     "tls": Part("with TLS", False, Suite.measure_tls),
+    "encrypted": Part("encrypted beside not", False, Suite.measure_encrypted),
     "million": Part("a bucket of a million keys", False, Suite.measure_million),
     "floors": Part("what the machine does", True, Suite.measure_floors),
 }

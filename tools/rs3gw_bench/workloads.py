@@ -92,6 +92,9 @@ QUICK = (
     "put_4k_c64", "get_4k_c64", "head_4k_c64", "delete_4k_c64", "mixed_4k_c64", "list_1000_c4",
     "get_1k_c1", "put_4k_c1", "get_4k_c16", "put_4k_c16", "get_4k_c1", "get_1m_c16",
 )  # fmt: skip
+ENCRYPTED = ("put_1m_c16", "get_1m_c16")
+"""Measured on a node that encrypts beside one that does not."""
+
 SCALING = ("get_4k_c64", "put_4k_c64")
 """Measured on nodes with workers as well, by default."""
 
