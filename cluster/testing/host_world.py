@@ -178,6 +178,7 @@ class HostWorld:
         self.trace: list[str] | None = None
         self._log: dict[tuple[int, int], GroupEntry] = {}
         self._leaders: dict[tuple[int, int], NodeId] = {}
+        self._terms: dict[tuple[NodeId, int, int], int] = {}
 
     def note(self, text: str) -> None:
         """One event more."""
@@ -309,9 +310,13 @@ class HostWorld:
         self.note(f"node {node} applies {entry.group}/{entry.index}")
 
     def check_leaders(self) -> None:
-        """Election safety: a group has one leader in a term."""
+        """Election safety: a group has one leader in a term, and no term of a node goes back."""
         for node in self.living:
             for status in node.host.status():
+                start = (node.number, node.starts, status.group)
+                if status.term < self._terms.get(start, 0):
+                    raise Violation(f"node {node.number} is in term {status.term} again: {start}")
+                self._terms[start] = status.term
                 if status.role != "leader":
                     continue
                 known = self._leaders.setdefault((status.group, status.term), node.number)
