@@ -405,6 +405,10 @@ def _open_tables(env: lmdb.Environment, *, read_only: bool) -> tuple[Database, .
     elif names or read_only:
         raise FormatError("not a metadata store of rs3gwd: it has no table `meta`")
     if read_only:
+        if any(table.stored_name not in names for table in Table):
+            raise FormatError(
+                "the store is of an older release: let this one open it to write once"
+            )
         return tuple(env.open_db(table.stored_name, create=False) for table in Table)
     with env.begin(write=True) as txn:
         databases = tuple(env.open_db(table.stored_name, txn=txn) for table in Table)

@@ -17,6 +17,7 @@ from rs3gwd.base.errors import DiskFailed, DiskFull, Overloaded
 from rs3gwd.base.ports import Clock, Threads
 from rs3gwd.engine.blobs import SegmentState
 from rs3gwd.engine.environment import Environment, Transaction
+from rs3gwd.engine.groups import is_cluster
 from rs3gwd.engine.health import DiskHealth, SpaceGuard
 from rs3gwd.engine.lanes import LanePool, SmallLane
 from rs3gwd.engine.pipeline import Pipeline
@@ -88,9 +89,15 @@ class Housekeeper:
         await self.unlink_retired()
 
     async def forget_uploads(self) -> int:
-        """Drops uploads that nobody finished within the retention; gives their number."""
+        """Drops uploads that nobody finished within the retention; gives their number.
+
+        In a cluster the groups' leaders propose that: what a node did alone would be on no other.
+        """
         if self._upload_retention_ms is None:
             return 0
+        with self._environment.read() as txn:
+            if is_cluster(txn):
+                return 0
         command = ForgetUploads(before_ms=self._clock.now_ms() - self._upload_retention_ms)
         total = 0
         for _ in range(FORGET_ROUNDS_MAX):

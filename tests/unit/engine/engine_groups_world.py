@@ -15,7 +15,7 @@ from rs3gwd.engine.become_cluster import become_cluster
 from rs3gwd.engine.blob_depot import BlobDepot
 from rs3gwd.engine.bucket_spread import adoption_of
 from rs3gwd.engine.group_entries import Outcome, encode_body, unpack_result
-from rs3gwd.engine.group_machine import GroupMachine, LogEntry
+from rs3gwd.engine.group_machine import GroupMachine, LogEntry, WantsBlob
 from rs3gwd.engine.group_rows import group_digest
 from rs3gwd.engine.groups import GroupMarkRecord, group_of_key
 from rs3gwd.engine.system import SystemClock, TrioThreads
@@ -28,8 +28,9 @@ MARK = GroupMarkRecord(1, 1, b"members")
 class Replica:
     """One node: an engine, its machine, and how far each group's log has come."""
 
-    def __init__(self, path: Path, **settings: object) -> None:
-        self.world = World(path, MemoryDisk(), **settings)
+    def __init__(self, path: Path, *, wants: WantsBlob = lambda _: True) -> None:
+        self.world = World(path, MemoryDisk())
+        self._wants = wants
         self.index: dict[int, int] = {}
         self.sessions: dict[int, tuple[int, int]] = {}
         self.machine: GroupMachine
@@ -43,7 +44,9 @@ class Replica:
             parts = engine.parts
             await become_cluster(parts.environment, parts.pipeline, groups, mark)
             clock = SystemClock()
-            self.machine = GroupMachine(parts.environment, parts.pipeline, TrioThreads(2), clock)
+            self.machine = GroupMachine(
+                parts.environment, parts.pipeline, TrioThreads(2), clock, wants=self._wants
+            )
             self.depot = BlobDepot(parts.stage_parts, parts.pipeline, clock)
             for group in range(groups + 1):
                 found = self.machine.applied(group)

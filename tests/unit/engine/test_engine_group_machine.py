@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from rs3gwd.base import commands
 from rs3gwd.base.errors import (
     BlobNotHere,
     BucketNotEmpty,
+    DiskFull,
     InvalidRequest,
     NoSuchBucket,
     StaleCommand,
@@ -25,13 +27,21 @@ from rs3gwd.base.errors import (
 )
 from rs3gwd.base.records import VersionRecord
 from rs3gwd.engine import queries
+from rs3gwd.engine.apply import INDEX_FUNCTIONS
+from rs3gwd.engine.apply_objects import put_object
+from rs3gwd.engine.blobs import get_blob, get_store
 from rs3gwd.engine.bucket_spread import adoption_of, deletion_of, untold
+from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.group_blobs import StagedOwner, has_blob, list_missing, list_staged
 from rs3gwd.engine.group_entries import Outcome, encode_body, unpack_result
 from rs3gwd.engine.group_machine import LogEntry
+from rs3gwd.engine.group_state import IndexState, read_group_bucket
 from rs3gwd.engine.groups import TREE_ID_MIN, group_of_key
-from rs3gwd.engine.tables import Table
+from rs3gwd.engine.repair import repair
+from rs3gwd.engine.system import SystemClock
+from rs3gwd.engine.tables import GroupBucketRecord, Table
 from rs3gwd.engine.tree import POINTER_CODEC, POINTER_KEY_BYTES
+from rs3gwd.testing.faulty_disk import Fault
 
 
 @pytest.fixture
@@ -288,6 +298,117 @@ async def test_long_keys_of_all_groups_share_nodes_of_the_nodes_own(replica: Rep
         assert nodes
         assert all(node > TREE_ID_MIN for node in nodes)
         assert replica.world.check().findings == []
+
+
+async def test_a_value_that_no_record_can_hold_is_refused_alone(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is begun anew: the others are applied once, and a repeat has the same answer."""
+
+    def fail(state: IndexState, command: commands.PutObject) -> object:
+        if command.key == b"poison":
+            state.put_row("half done", GroupBucketRecord(1))
+            raise OverflowError("too large")
+        return put_object(state, command)
+
+    monkeypatch.setitem(INDEX_FUNCTIONS, commands.PutObject, fail)
+    async with replica.running():
+        await replica.make_bucket()
+        session, number = replica.sessions[1]
+        entries = []
+        for key in (b"before", b"poison", b"behind", b"poison"):
+            number += 1
+            data = encode_body(put_command(key, key), key)
+            entries.append(replica.entry(1, envelope(session, number, 0, data)))
+        answers = await replica.machine.apply(entries)
+        assert [answer[1] for answer in answers] == [Outcome.APPLIED] * 4
+        for place in (1, 3):
+            with pytest.raises(InvalidRequest, match="too large"):
+                unpack_result(answers[place][2:])
+        assert await replica.world.get(b"before") == b"before"
+        assert await replica.world.get(b"behind") == b"behind"
+        with replica.world.engine.environment.read() as txn:
+            assert read_group_bucket(txn, 1, "half done") is None
+        assert replica.world.check().findings == []
+
+
+async def test_a_full_disk_applies_the_whole_batch_or_nothing(replica: Replica) -> None:
+    """No entry is left out to make the others fit: the marks stay, and it goes on from there."""
+    async with replica.running():
+        bucket_id = await replica.make_bucket()
+        group = group_of_key(bucket_id, b"k", GROUPS)
+        session, number = replica.sessions[group]
+        before = replica.machine.applied(group)
+        entries = [
+            replica.entry(
+                group, envelope(session, number + n, 0, encode_body(put_command(b"k", data), data))
+            )
+            for n, data in ((1, b""), (2, body(5000)))
+        ]
+        replica.world.disk.fail_at(0, operations=("pwrite", "allocate"), fault=Fault(errno.ENOSPC))
+        with pytest.raises(DiskFull):
+            await replica.machine.apply(entries)
+        assert replica.machine.applied(group) == before
+        replica.world.disk.heal()
+        answers = await replica.machine.apply(entries)
+        assert [answer[1] for answer in answers] == [Outcome.APPLIED] * 2
+        assert await replica.world.get(b"k") == body(5000)
+        assert replica.world.check().findings == []
+
+
+async def test_a_blob_that_the_layout_keeps_elsewhere_is_not_missing(tmp_path: Path) -> None:
+    """A node that need not keep a blob notes nothing, and says that it is not here."""
+    replica = Replica(tmp_path, wants=lambda _: False)
+    async with replica.running():
+        bucket_id = await replica.make_bucket()
+        version = await replica.put(bucket_id, b"k", body(100_000), rides=False)
+        assert isinstance(version, VersionRecord)
+        assert _missing(replica) == []
+        with pytest.raises(BlobNotHere):
+            await replica.world.read(version)
+        assert replica.world.check().findings == []
+
+
+async def test_lost_bytes_are_fetched_again(replica: Replica) -> None:
+    """`repair` takes no version out of a cluster's metadata: what is damaged here is missing."""
+    async with replica.running():
+        bucket_id = await replica.make_bucket()
+        data = body(100_000)
+        await _keep(replica, b"k", data)
+        await replica.put(bucket_id, b"k", data, rides=False)
+        digests = replica.digests()
+        with replica.world.engine.environment.read() as txn:
+            place = get_blob(txn, blob_id_of(b"k", data))
+            store = get_store(txn)
+        extent = place.extents[0]
+        where = f"segments/{extent.segment_id:016x}.seg"
+        replica.world.memory.flip_bit(where, extent.offset + 100)
+    assert store is not None
+    environment = Environment.open(str(replica.world.path / "meta"))
+    try:
+        repair(
+            environment,
+            replica.world.disk,
+            SystemClock(),
+            store_id=store.store_id,
+            drop_damaged=True,
+            dry_run=False,
+            on_action=lambda _: None,
+        )
+    finally:
+        environment.close()
+    async with replica.running():
+        assert [blob_id for blob_id, _ in _missing(replica)] == [blob_id_of(b"k", data)]
+        assert replica.digests() == digests
+        assert replica.world.check().findings == []
+        assert await _adopt(replica, b"k", data)
+        assert await replica.world.get(b"k") == data
+
+
+async def test_housekeeping_proposes_nothing_by_itself(replica: Replica) -> None:
+    """Old uploads are the groups' to forget."""
+    async with replica.running():
+        assert await replica.world.engine.forget_uploads() == 0
 
 
 async def _keep(replica: Replica, key: bytes, data: bytes) -> None:
