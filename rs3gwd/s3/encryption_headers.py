@@ -49,12 +49,12 @@ CONTEXT_BYTES_MAX = 8192
 
 KEY_ID_CHARACTERS_MAX = 2048
 
-_SUFFIXES = ("algorithm", "key", "key-md5")
 _KMS_HEADERS = (KEY_ID, CONTEXT, BUCKET_KEY)
-_KNOWN = frozenset(
-    {ENCRYPTION, *_KMS_HEADERS, *(CUSTOMER + suffix for suffix in _SUFFIXES)}
-    | {SOURCE_CUSTOMER + suffix for suffix in _SUFFIXES}
-)
+_CUSTOMER_HEADERS = {
+    prefix: (f"{prefix}algorithm", f"{prefix}key", f"{prefix}key-md5")
+    for prefix in (CUSTOMER, SOURCE_CUSTOMER)
+}
+_KNOWN = frozenset({ENCRYPTION, *_KMS_HEADERS}.union(*_CUSTOMER_HEADERS.values()))
 _FLAGS = {"true": True, "false": False}
 
 _context_decoder = msgspec.json.Decoder(dict[str, str])
@@ -140,7 +140,8 @@ def customer_key_in(
 
     Raises ApiError InvalidArgument, InvalidRequest (the connection is not private).
     """
-    algorithm, text, md5 = (headers.get(prefix + suffix) for suffix in _SUFFIXES)
+    of_algorithm, of_key, of_md5 = _CUSTOMER_HEADERS[prefix]
+    algorithm, text, md5 = headers.get(of_algorithm), headers.get(of_key), headers.get(of_md5)
     if algorithm is None and text is None and md5 is None:
         return None
     if not private:

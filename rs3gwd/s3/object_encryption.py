@@ -149,24 +149,14 @@ def upload_customer_key(
     return given
 
 
-@asynccontextmanager
-async def open_stage(
+def open_stage(
     call: Call, sealing: Sealing | None, size_bytes: int | None
-) -> AsyncIterator[Stage]:
+) -> AbstractAsyncContextManager[Stage]:
     """A stage for a body of so many bytes (None: not known) in the bucket of a call."""
-    services = call.services
-    durability = bucket_of(call).durability
-    if sealing is None:
-        async with services.store.stage(size_hint=size_bytes, durability=durability) as stage:
-            yield stage
-        return
-    hint = None if size_bytes is None else stored_size(size_bytes)
-    cipher = sealing.key.cipher(sealing.salt)
-    async with (
-        services.store.stage(size_hint=hint, durability=durability) as stage,
-        encrypting(stage, cipher, services.threads, services.memory) as encrypting_stage,
-    ):
-        yield encrypting_stage
+    if sealing is not None:
+        return _open_sealing_stage(call, sealing, size_bytes)
+    store = call.services.store
+    return store.stage(size_hint=size_bytes, durability=bucket_of(call).durability)
 
 
 def etag_is_md5(record: EncryptionRecord | None) -> bool:
@@ -229,6 +219,20 @@ async def open_object(
     manifest = None if version.manifest_id is None else await store.get_manifest(version)
     planned = plan_range(version, manifest, start, end)
     return _DecryptedBody(store.open_body(version, planned.start, planned.end), key, planned)
+
+
+@asynccontextmanager
+async def _open_sealing_stage(
+    call: Call, sealing: Sealing, size_bytes: int | None
+) -> AsyncIterator[Stage]:
+    services = call.services
+    hint = None if size_bytes is None else stored_size(size_bytes)
+    cipher = sealing.key.cipher(sealing.salt)
+    async with (
+        services.store.stage(size_hint=hint, durability=bucket_of(call).durability) as stage,
+        encrypting(stage, cipher, services.threads, services.memory) as encrypting_stage,
+    ):
+        yield encrypting_stage
 
 
 class _DecryptedBody(AbstractAsyncContextManager[BodyReader]):
