@@ -45,7 +45,10 @@ class GroupState:
 
     def load(self, data: bytes) -> None:
         """What `dump` gave."""
-        values, state = msgspec.msgpack.decode(data)
+        try:
+            values, state = msgspec.msgpack.decode(data)
+        except (msgspec.MsgspecError, ValueError) as fault:
+            raise AssertionError("a snapshot is not what it was made of") from fault
         self.values = values
         self.sessions.restore(
             tuple(
