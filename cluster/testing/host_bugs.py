@@ -161,6 +161,15 @@ def _installs_at_work() -> Patch:
     return GroupLoop, "is_quiet", quiet
 
 
+def _takes_entries_while_held() -> Patch:
+    """A group whose state is being replaced goes on as if nothing were."""
+
+    def everything(self: GroupLoop, group: Group, message: Message) -> Message | None:
+        return message
+
+    return GroupLoop, "_while_held", everything
+
+
 def _members_not_stored() -> Patch:
     """A change of members is applied without telling the state machine."""
     group_entry = GroupLoop._group_entry
@@ -205,6 +214,7 @@ BUGS: Final[Mapping[str, Callable[[], Patch]]] = {
     "votes_lost_on_install": _votes_lost_on_install,
     "cut_without_regard": _cut_without_regard,
     "installs_at_work": _installs_at_work,
+    "takes_entries_while_held": _takes_entries_while_held,
     "members_not_stored": _members_not_stored,
     "writes_out_of_order": _writes_out_of_order,
     "resumed_from_the_start": _resumed_from_the_start,
