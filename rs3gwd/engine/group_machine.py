@@ -61,6 +61,11 @@ from rs3gwd.engine.segment_format import BlockChecksums, extent_checksum, pack_t
 from rs3gwd.engine.segments import Ledger
 from rs3gwd.engine.stage import StagedBody
 
+STEP_COUNT_MAX = 512
+STEP_BYTES_MAX = 8 << 20
+"""Entries in one transaction, and their bytes, as in a batch of the pipeline: more pages than the
+environment has room for must not come together."""
+
 WantsBlob = Callable[[bytes], bool]
 """Whether this node should keep a blob: the layout's answer, of this node alone."""
 
@@ -148,13 +153,20 @@ class GroupMachine:
             return read_mark(txn, mark_key(group))
 
     async def apply(self, entries: Sequence[ReplicatedEntry]) -> list[bytes]:
-        """Applies entries in order, in one durable step; an answer for each.
+        """Applies entries in order, in one durable step or, where they are many, in a few; an
+        answer for each.
 
         Entries of one group follow its mark without a gap. Raises DiskFailed, DiskFull,
-        DataCorrupt, FormatError, Overloaded (the engine is stopping): nothing was applied then,
-        unless the disk failed.
+        DataCorrupt, FormatError, Overloaded (the engine is stopping): what was applied then, the
+        marks say.
         """
-        works = [_Work(entry) for entry in entries]
+        answers: list[bytes] = []
+        while len(answers) < len(entries):
+            step = _take_step(entries, len(answers))
+            answers += await self._apply_step([_Work(entry) for entry in step])
+        return answers
+
+    async def _apply_step(self, works: Sequence[_Work]) -> list[bytes]:
         for _ in range(len(works) + 1):
             try:
                 await self._apply_once(works)
@@ -331,6 +343,16 @@ class _Group:
         )
         self.applier.finish()
         put_mark(self._txn, mark_key(self._number), self._mark)
+
+
+def _take_step(entries: Sequence[ReplicatedEntry], start: int) -> Sequence[ReplicatedEntry]:
+    """The entries from `start` on that go into one transaction, at least one."""
+    end = start
+    size_bytes = 0
+    while end < len(entries) and end - start < STEP_COUNT_MAX and size_bytes < STEP_BYTES_MAX:
+        size_bytes += len(entries[end].data)
+        end += 1
+    return entries[start:end]
 
 
 def _staged_of(blob: BlobRef, data: bytes) -> StagedBody:

@@ -53,9 +53,9 @@ from rs3gwd.engine.segments import Ledger
 from rs3gwd.engine.tables import Table
 
 CHUNK_PAYLOAD_BYTES = 512 << 10
-ROWS_PER_COMMIT = 500
-"""Rows removed or written in one commit: with their trees and blobs some ten pages each, which the
-room of the environment has."""
+ROWS_PER_COMMIT = 250
+"""Rows removed or written in one commit: with their trees and blobs some ten pages each at worst,
+for which the environment has room (`environment.ROOM_BYTES_DEFAULT`)."""
 
 BYTES_PER_COMMIT = 1 << 20
 ROW_BYTES_MAX = 64 << 20

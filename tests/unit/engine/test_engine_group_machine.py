@@ -34,7 +34,7 @@ from rs3gwd.engine.bucket_spread import adoption_of, deletion_of, untold
 from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.group_blobs import StagedOwner, has_blob, list_missing, list_staged
 from rs3gwd.engine.group_entries import Outcome, encode_body, unpack_result
-from rs3gwd.engine.group_machine import LogEntry
+from rs3gwd.engine.group_machine import STEP_COUNT_MAX, LogEntry
 from rs3gwd.engine.group_state import IndexState, read_group_bucket
 from rs3gwd.engine.groups import TREE_ID_MIN, group_of_key
 from rs3gwd.engine.repair import repair
@@ -403,6 +403,22 @@ async def test_lost_bytes_are_fetched_again(replica: Replica) -> None:
         assert replica.world.check().findings == []
         assert await _adopt(replica, b"k", data)
         assert await replica.world.get(b"k") == data
+
+
+async def test_many_entries_go_in_several_steps(replica: Replica) -> None:
+    """An answer for each, in order, and the mark behind the last."""
+    async with replica.running():
+        count = 2 * STEP_COUNT_MAX + 1
+        entries = [replica.entry(1, envelope(0, 1, 0)) for _ in range(count)]
+        before = replica.world.engine.statistics().batches
+        answers = await replica.machine.apply(entries)
+        assert [int.from_bytes(answer[2:], "big") for answer in answers] == [
+            entry.index for entry in entries
+        ]
+        assert replica.world.engine.statistics().batches - before >= 3
+        mark = replica.machine.applied(1)
+        assert mark is not None
+        assert mark.index == entries[-1].index
 
 
 async def test_housekeeping_proposes_nothing_by_itself(replica: Replica) -> None:
