@@ -221,7 +221,10 @@ class Committer:
                 wasted.append(damage.entry)
                 entries.remove(damage.entry)
             except DiskFull as error:
-                self._report_full(error)
+                # LMDB panics where it was the meta page that found no room: then nobody knows
+                # what is on the disk, and this raises DiskFailed.
+                with self._environment.read():
+                    self._report_full(error)
                 if full:
                     raise
                 full = True
