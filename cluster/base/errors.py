@@ -18,6 +18,7 @@
       SnapshotBroken         a snapshot did not arrive whole; another will be sent
       HostStopped            the host of the groups has ended; nothing more is taken
         LogWriteFailed       ... because its log could not be made durable
+      WalDamaged             the log on the disk is not whole, beyond what can be mended here
       IdentityError          this disk and this node do not belong together; a human decides
         JoinRefused          the cluster does not take this node in; the text says why
       BadFrame               bytes of a peer that make no sense here; dropped and counted
@@ -162,6 +163,13 @@ class LogWriteFailed(HostStopped):
     """Writing or syncing the log failed: what the disk holds is unknown, so the host ends."""
 
     code = "log_write_failed"
+    fault = "disk"
+
+
+class WalDamaged(ClusterError):
+    """What this node promised cannot be read any more: it must be removed and join anew."""
+
+    code = "wal_damaged"
     fault = "disk"
 
 

@@ -47,6 +47,20 @@ class LogWrite(NamedTuple):
     cut: int = 0
 
 
+class LostEntries(Protocol):
+    """Entries of a group from `index` on cannot be read any more; the last one that was ever whole
+    in this log was that of `last_index` and `last_term`."""
+
+    @property
+    def group(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def last_index(self) -> int: ...
+    @property
+    def last_term(self) -> int: ...
+
+
 class Wal(Protocol):
     """The log of all groups of a node. One writer at a time."""
 
@@ -64,6 +78,14 @@ class Wal(Protocol):
 
     def group(self, number: int) -> GroupLog:
         """A group's part; an empty one when nothing was ever written for it."""
+        ...
+
+    def lost(self) -> tuple[LostEntries, ...]:
+        """Entries that have rotted; see `cluster.raft.recovery`."""
+        ...
+
+    def forget(self, lost: LostEntries, hard_state: HardState) -> None:
+        """Blocks; drops entries that have rotted, with all behind them, and stores a hard state."""
         ...
 
     def write(self, writes: Sequence[LogWrite]) -> None:

@@ -29,13 +29,14 @@ from cluster.base.ids import APPEND_THREAD, APPLY_THREAD, NodeId
 from cluster.base.ports import Applied, Clock, GroupEntry, Peers, Random, StateMachine, Threads
 from cluster.drivers import groups_frames as frames
 from cluster.drivers.groups_group import Group
-from cluster.drivers.groups_log import LogWrite, View, Wal
+from cluster.drivers.groups_log import LogWrite, LostEntries, View, Wal
 from cluster.drivers.groups_outbox import Outbox
 from cluster.drivers.groups_settings import GroupSettings
 from cluster.raft.membership import ConfChange
 from cluster.raft.messages import Entry, EntryKind, HardState, Message, MessageType, Ready, Role
 from cluster.raft.node import RaftNode
 from cluster.raft.options import Options
+from cluster.raft.recovery import forget_from
 
 _BATCHES_MAX: Final = 64
 """Batches of one core in one go; more means that it asks for work for ever."""
@@ -122,6 +123,8 @@ class GroupLoop:
 
     async def open_all(self) -> None:
         """Open every group that has a log here; before the tasks run."""
+        for lost in self.ports.wal.lost():
+            await self._forget(lost)
         repairs = [self._repair_of(number) for number in self.ports.wal.groups()]
         writes = [repair for repair in repairs if repair is not None]
         if writes:
@@ -144,6 +147,33 @@ class GroupLoop:
         group.log_grew(log.first_index() - 1, 0)
         self.groups[number] = group
         return group
+
+    async def _forget(self, lost: LostEntries) -> None:
+        """Entries have rotted: the leader feeds them again, unless the state machine has them."""
+        log = self.ports.wal.group(lost.group)
+        mark = self.ports.machine.applied(lost.group) or Applied(0, 0, b"")
+        hard_state = log.hard_state()
+        if lost.last_index > mark.index:
+            hard_state = forget_from(
+                hard_state,
+                index=max(lost.index, mark.index + 1),
+                last_index=lost.last_index,
+                last_term=lost.last_term,
+                applied=mark.index,
+            )
+        if lost.index <= mark.index:
+            # All behind the mark goes with it, and may have been acknowledged.
+            write = LogWrite(
+                lost.group,
+                hard_state=hard_state._replace(commit=mark.index),
+                begin=(mark.index, mark.term),
+            )
+            await self._write_log([write])
+            return
+        try:
+            await self.ports.threads.run(partial(self.ports.wal.forget, lost, hard_state))
+        except (OSError, ClusterError) as fault:
+            raise LogWriteFailed(f"the log could not be written: {fault}") from fault
 
     def _repair_of(self, number: int) -> LogWrite | None:
         """A snapshot was installed, and the node fell before its log began anew behind it."""

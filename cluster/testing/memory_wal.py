@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cluster.drivers.groups_log import LogWrite
+from cluster.drivers.groups_log import LogWrite, LostEntries
 from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import Entry, HardState, Snapshot
 from cluster.raft.storage import MemoryStorage
@@ -71,6 +71,14 @@ class MemoryWal:
     def group(self, number: int) -> MemoryGroupLog:
         """As `Wal.group`."""
         return self._groups.setdefault(number, MemoryGroupLog())
+
+    def lost(self) -> tuple[LostEntries, ...]:
+        """As `Wal.lost`: memory does not rot."""
+        return ()
+
+    def forget(self, lost: LostEntries, hard_state: HardState) -> None:
+        """As `Wal.forget`."""
+        raise AssertionError("memory does not rot")
 
     def write(self, writes: Sequence[LogWrite]) -> None:
         """As `Wal.write`."""

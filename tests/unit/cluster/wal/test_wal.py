@@ -1,0 +1,322 @@
+"""The log gives back what was written: reopened, after power cuts, on failing and rotting disks."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from cluster.base.errors import IdentityError, Unavailable, WalDamaged
+from cluster.drivers.groups_log import LogWrite
+from cluster.raft.identity import NodeIdentity
+from cluster.raft.messages import Entry, EntryKind, HardState
+from cluster.raft.recovery import forget_from
+from cluster.testing.crash_disk import CrashDisk
+from cluster.testing.memory_wal import MemoryWal
+from cluster.wal.records import (
+    BatchHead,
+    FrameKind,
+    GroupChange,
+    Part,
+    encode_frame,
+    encode_payload,
+    encode_segment_header,
+)
+from cluster.wal.wal import Wal, WalFailed, WalSettings
+
+SMALL = WalSettings(segment_bytes=8192, zeros_bytes=2048, cache_bytes=4096, segments_max=3)
+GROUPS = (0, 1, 2)
+GOLDEN = Path(__file__).parent / "wal_v1.hex"
+
+
+class PowerCut(Exception):
+    """The machine stops here."""
+
+
+def random_writes(random: Random, model: MemoryWal) -> list[LogWrite]:
+    """One batch that a host could write, given what its groups have."""
+    groups = random.sample(GROUPS, random.randint(1, len(GROUPS)))
+    return [_random_write(random, model, number) for number in groups]
+
+
+def _random_write(random: Random, model: MemoryWal, number: int) -> LogWrite:
+    log = model.group(number)
+    first, last = log.first_index(), log.last_index()
+    term = max(log.term(last), log.hard_state().term, 1) + (random.random() < 0.2)
+    kind = random.choice(["append", "append", "append", "overwrite", "state", "cut", "begin"])
+    state = HardState(term, random.randint(0, 3), last) if random.random() < 0.5 else None
+    if kind == "append" or (kind == "overwrite" and last < first):
+        return LogWrite(number, _entries(random, last + 1, term), state)
+    if kind == "overwrite":
+        return LogWrite(number, _entries(random, random.randint(first, last), term), state)
+    if kind == "cut" and last >= first:
+        return LogWrite(number, hard_state=state, cut=random.randint(first, last))
+    if kind == "begin" and random.random() < 0.2:
+        index = last + random.randint(1, 50)
+        return LogWrite(number, _entries(random, index + 1, term), state, begin=(index, term))
+    return LogWrite(number, hard_state=HardState(term, 1, last))
+
+
+def _entries(random: Random, first: int, term: int) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(term, first + place, EntryKind.NORMAL, random.randbytes(random.randint(0, 600)))
+        for place in range(random.randint(1, 4))
+    )
+
+
+def shown(wal: Wal | MemoryWal, *, lost: frozenset[int] = frozenset()) -> dict[int, object]:
+    """All that can be read of each group."""
+    found: dict[int, object] = {}
+    for number in GROUPS:
+        log = wal.group(number)
+        first, last = log.first_index(), log.last_index()
+        terms = [log.term(index) for index in range(first - 1, last + 1)]
+        entries = log.entries(first, last + 1, 1 << 30) if last >= first else ()
+        found[number] = None if number in lost else (log.hard_state(), first, terms, entries)
+    return found
+
+
+def grown(seed: int, disk: CrashDisk, batches: int) -> tuple[Wal, MemoryWal, Random]:
+    """A log of some batches, with its model."""
+    random = Random(seed)
+    wal, model = Wal.open(disk, "wal", SMALL), MemoryWal()
+    for _ in range(batches):
+        writes = random_writes(random, model)
+        wal.write(writes)
+        model.write(writes)
+    return wal, model, random
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_it_reads_as_the_log_in_memory_does(seed: int) -> None:
+    """Batches of every kind over many segments, the log reopened now and then: all groups read as
+    those of the model."""
+    random = Random(seed)
+    disk = CrashDisk()
+    wal, model = Wal.open(disk, "wal", SMALL), MemoryWal()
+    for _ in range(60):
+        writes = random_writes(random, model)
+        wal.write(writes)
+        model.write(writes)
+        if random.random() < 0.1:
+            wal.close()
+            wal = Wal.open(disk, "wal", SMALL)
+        assert shown(wal) == shown(model)
+    assert wal.groups() == model.groups()
+    assert wal.lost() == ()
+
+
+def test_a_power_cut_loses_nothing_that_was_written() -> None:
+    """2,000 cuts at any call, with any part of what was not synced: the log holds every batch that
+    `write` returned from, and the one under way whole or not at all."""
+    source = Random(1)
+    for seed in range(2000):
+        random = Random(seed)
+        stop_at = random.randint(1, 120)
+        disk = CrashDisk()
+
+        def cut(_: str, disk: CrashDisk = disk, stop_at: int = stop_at) -> None:
+            if disk.calls == stop_at:
+                raise PowerCut
+
+        disk._before_call = cut
+        model, under_way = MemoryWal(), MemoryWal()
+        try:
+            wal = Wal.open(disk, "wal", SMALL)
+            while True:
+                writes = random_writes(random, model)
+                under_way.write(writes)
+                wal.write(writes)
+                model.write(writes)
+        except PowerCut:
+            pass
+        after = Wal.open(disk.crash(source), "wal", SMALL)
+        assert shown(after) in (shown(model), shown(under_way)), seed
+        assert after.lost() == ()
+
+
+def test_cuts_during_recovery_lose_nothing_either() -> None:
+    """300 logs cut, cut again while they are opened, and opened."""
+    source = Random(2)
+    for seed in range(300):
+        disk = CrashDisk()
+        wal, model, _ = grown(seed, disk, 12)
+        wal.close()
+        disk = disk.crash(source)
+        stop_at = source.randint(1, 8)
+
+        def cut(_: str, disk: CrashDisk = disk, stop_at: int = stop_at) -> None:
+            if disk.calls == stop_at:
+                raise PowerCut
+
+        disk._before_call = cut
+        try:
+            Wal.open(disk, "wal", SMALL)
+        except PowerCut:
+            disk = disk.crash(source)
+        disk._before_call = None
+        assert shown(Wal.open(disk, "wal", SMALL)) == shown(model), seed
+
+
+def test_every_flipped_bit_is_harmless_or_told() -> None:
+    """1,500 bits of logs that a later start has begun a segment behind: what is read is right, or
+    the entries are reported as lost, or the log is refused."""
+    outcomes = set()
+    for seed in range(150):
+        disk = CrashDisk()
+        wal, model, random = grown(seed, disk, 14)
+        wal.close()
+        Wal.open(disk, "wal", SMALL).close()
+        names = disk.list("wal")
+        for _ in range(10):
+            rotten = disk.copy()
+            name = f"wal/{random.choice(names)}"
+            used = len(bytes(rotten._files[name].data).rstrip(b"\0"))
+            rotten.flip(name, random.randrange(8 * used))
+            outcomes.add(_outcome(rotten, model))
+    assert outcomes == {"harmless", "lost", "refused"}
+
+
+def _outcome(disk: CrashDisk, model: MemoryWal) -> str:
+    try:
+        wal = Wal.open(disk, "wal", SMALL)
+    except WalDamaged:
+        return "refused"
+    lost = wal.lost()
+    for each in lost:
+        healed = forget_from(
+            wal.group(each.group).hard_state(),
+            index=each.index,
+            last_index=each.last_index,
+            last_term=each.last_term,
+            applied=0,
+        )
+        last = model.group(each.group).last_index()
+        assert (each.last_index, each.last_term) == (last, model.group(each.group).term(last))
+        wal.forget(each, healed)
+        assert wal.group(each.group).hard_state() == healed
+        assert wal.group(each.group).last_index() == each.index - 1
+    numbers = frozenset(each.group for each in lost)
+    assert shown(wal, lost=numbers) == shown(model, lost=numbers)
+    return "lost" if lost else "harmless"
+
+
+def test_a_disk_that_fails_is_not_written_again() -> None:
+    """An error of any call ends the log; the next start finds every batch that was acknowledged."""
+    for stop_at in range(1, 60):
+        disk = CrashDisk()
+
+        def fail(name: str, disk: CrashDisk = disk, stop_at: int = stop_at) -> None:
+            if disk.calls >= stop_at and name in ("write", "sync", "create", "allocate"):
+                raise OSError(errno.EIO if stop_at % 2 else errno.ENOSPC, name)
+
+        disk._before_call = fail
+        model, under_way, random = MemoryWal(), MemoryWal(), Random(stop_at)
+        with pytest.raises(OSError, match=r"write|sync|create|allocate"):
+            _write_on(disk, model, under_way, random)
+        disk._before_call = None
+        after = Wal.open(disk.crash(random), "wal", SMALL)
+        assert shown(after) in (shown(model), shown(under_way)), stop_at
+
+
+def _write_on(disk: CrashDisk, model: MemoryWal, under_way: MemoryWal, random: Random) -> None:
+    """Writes until the disk fails; the log then refuses without touching the disk."""
+    wal = Wal.open(disk, "wal", SMALL)
+    try:
+        while True:
+            writes = random_writes(random, model)
+            under_way.write(writes)
+            wal.write(writes)
+            model.write(writes)
+    finally:
+        calls = disk.calls
+        with pytest.raises(WalFailed):
+            wal.write([LogWrite(0, hard_state=HardState(99))])
+        assert disk.calls == calls
+
+
+def test_a_slow_group_keeps_no_segment_for_ever() -> None:
+    """One group keeps its first entries while another writes on and on: the files stay few, and the
+    old entries can be read, also after a restart."""
+    disk = CrashDisk()
+    wal = Wal.open(disk, "wal", SMALL)
+    old = (Entry(1, 1, EntryKind.NORMAL, b"first"), Entry(1, 2, EntryKind.NORMAL, b"second"))
+    wal.write([LogWrite(0, old)])
+    for index in range(1, 200):
+        entry = Entry(1, index, EntryKind.NORMAL, bytes(700))
+        wal.write([LogWrite(1, (entry,), cut=max(0, index - 3))])
+        files = [name for name in disk.list("wal") if name.endswith(".wal")]
+        assert len(files) <= SMALL.segments_max + 1
+    assert wal.group(0).entries(1, 3, 1 << 20) == old
+    wal.close()
+    again = Wal.open(disk, "wal", SMALL)
+    assert again.group(0).entries(1, 3, 1 << 20) == old
+    assert again.group(1).first_index() == 197
+
+
+def test_old_entries_leave_memory_and_are_read_back() -> None:
+    """With a cache of 4 KiB, entries of 100 KiB in all are verified and read from their files; one
+    that rotted while the log was open is refused."""
+    disk = CrashDisk()
+    wal = Wal.open(disk, "wal", WalSettings(segment_bytes=1 << 20, cache_bytes=4096))
+    entries = [Entry(1, n, EntryKind.NORMAL, Random(n).randbytes(1000)) for n in range(1, 101)]
+    for entry in entries:
+        wal.write([LogWrite(0, (entry,))])
+    assert wal.group(0).entries(1, 101, 1 << 30) == tuple(entries)
+    (name,) = disk.list("wal")
+    place = bytes(disk._files[f"wal/{name}"].data).index(entries[0].data)
+    disk.flip(f"wal/{name}", 8 * place)
+    with pytest.raises(WalDamaged, match="rotted"):
+        wal.group(0).entries(1, 2, 1 << 30)
+    with pytest.raises(Unavailable):
+        wal.group(0).entries(100, 102, 1 << 30)
+
+
+def test_one_sync_serves_all_groups_of_a_batch() -> None:
+    """A batch of three groups is one sync, and a batch larger than a segment fits in one."""
+    disk = CrashDisk()
+    wal = Wal.open(disk, "wal", SMALL)
+    before = wal.syncs
+    wal.write([LogWrite(number, (Entry(1, 1, data=b"x"),)) for number in GROUPS])
+    assert wal.syncs - before == 1
+    big = Entry(1, 2, EntryKind.NORMAL, bytes(100_000))
+    wal.write([LogWrite(0, (big,))])
+    assert wal.group(0).entries(2, 3, 1 << 30) == (big,)
+
+
+def test_a_disk_knows_whose_it_is() -> None:
+    """The identity is written once, survives one rotted copy, and is refused with none whole."""
+    disk = CrashDisk()
+    wal = Wal.open(disk, "wal", SMALL)
+    assert wal.identity() is None
+    identity = NodeIdentity("c1", 7, b"token")
+    wal.set_identity(identity)
+    assert wal.identity() == identity
+    with pytest.raises(IdentityError, match="belongs to node 7"):
+        wal.set_identity(NodeIdentity("c1", 8, b"other"))
+    disk.flip("wal/identity.a", 200)
+    assert wal.identity() == identity
+    disk.flip("wal/identity.b", 200)
+    with pytest.raises(IdentityError, match="rotted"):
+        wal.identity()
+
+
+def test_what_one_release_wrote_reads_the_same() -> None:
+    """The bytes of a segment header and a batch are those of the golden file (version 1)."""
+    change = GroupChange(
+        3,
+        begin=(9, 2),
+        first=10,
+        last=10,
+        last_term=3,
+        hard_state=HardState(3, 1, 9),
+        part_bytes=64,
+    )
+    head = encode_payload(BatchHead(64, [change]))
+    part = encode_payload(Part(3, (Entry(3, 10, EntryKind.NORMAL, b"data"),)))
+    pieces = [encode_segment_header(5, 17)]
+    pieces += encode_frame(FrameKind.HEAD, 17, head, segment=5, offset=64)
+    pieces += encode_frame(FrameKind.PART, 17, part, segment=5, offset=128)
+    assert b"".join(pieces).hex() == GOLDEN.read_text().strip()
