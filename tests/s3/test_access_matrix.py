@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Awaitable, Callable
 
 import pytest
 from forging import ROWS, Cell, Signer, Variant, sign_cell, target_of
 from msgspec import structs
 from s3_world import ALICE, BOB, HOST, SECRET, S3World
+from users import add_user, policy
 
-from rs3gwd.base.commands import DeleteAccessKey, PutAccessKey, PutIdentity, SetAccessKeyStatus
-from rs3gwd.base.identities import IdentityKind, IdentityRecord, InlinePolicy
-from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
+from rs3gwd.base.commands import DeleteAccessKey, SetAccessKeyStatus
+from rs3gwd.base.records import AccessKeyStatus
 from rs3gwd.s3.operations import Level, Operation
 
-USER_KEY = "AKIAUSEROFALICE00001"
+ALLOW = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+DENY = {"Effect": "Deny", "Action": "*", "Resource": "*"}
 
 REFUSED = {"AccessDenied", "InvalidAccessKeyId"}
 """Status 403: not for this caller."""
@@ -46,33 +46,6 @@ async def make_world() -> tuple[S3World, str]:
     return world, (await world.call("POST", "/bucket/key?uploads")).text("UploadId")
 
 
-async def add_user(world: S3World, *effects: str) -> None:
-    """A user of alice with a key, and a policy with a statement on everything for each effect."""
-    statements = [{"Effect": effect, "Action": "*", "Resource": "*"} for effect in effects]
-    document = json.dumps({"Version": "2012-10-17", "Statement": statements}).encode()
-    user = IdentityRecord(
-        ALICE.canonical_id,
-        IdentityKind.USER,
-        "carol",
-        "/",
-        "AIDACAROL",
-        0,
-        inline=[InlinePolicy("p", document)] if effects else [],
-    )
-    await world.store.submit(PutIdentity(user, 0))
-    await world.store.submit(
-        PutAccessKey(
-            AccessKeyRecord(
-                access_key_id=USER_KEY,
-                secret=SECRET,
-                canonical_id=ALICE.canonical_id,
-                created_ms=0,
-                user_name="carol",
-            )
-        )
-    )
-
-
 async def owner(world: S3World) -> str:
     """The root key of the account that owns the bucket."""
     return world.key_id(ALICE)
@@ -80,20 +53,17 @@ async def owner(world: S3World) -> str:
 
 async def user_without_policy(world: S3World) -> str:
     """A user of the owner whom nobody allowed anything."""
-    await add_user(world)
-    return USER_KEY
+    return await add_user(world, "carol")
 
 
 async def user_allowed(world: S3World) -> str:
     """A user of the owner who is allowed everything."""
-    await add_user(world, "Allow")
-    return USER_KEY
+    return await add_user(world, "carol", ALLOW)
 
 
 async def user_denied(world: S3World) -> str:
     """A user who is allowed everything and denied everything: the denial wins."""
-    await add_user(world, "Allow", "Deny")
-    return USER_KEY
+    return await add_user(world, "carol", ALLOW, DENY)
 
 
 async def other_account(world: S3World) -> str:
@@ -109,9 +79,9 @@ async def key_switched_off(world: S3World) -> str:
 
 async def key_revoked(world: S3World) -> str:
     """The key of a user who was allowed everything, gone since a moment."""
-    await add_user(world, "Allow")
-    await world.store.submit(DeleteAccessKey(USER_KEY))
-    return USER_KEY
+    key_id = await add_user(world, "carol", ALLOW)
+    await world.store.submit(DeleteAccessKey(key_id))
+    return key_id
 
 
 Caller = Callable[[S3World], Awaitable[str]]
@@ -228,8 +198,7 @@ async def test_a_denial_in_the_bucket_holds_for_its_owner_too() -> None:
         "Action": "*",
         "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
     }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
-    assert (await world.call("PUT", "/bucket?policy", body=policy)).status == 204
+    assert (await world.call("PUT", "/bucket?policy", body=policy(statement))).status == 204
     mending = {"GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"}
     # DeleteObjects asks for each of its keys, and this one's document names none.
     apart = mending | {"CreateBucket", "DeleteObjects"}
