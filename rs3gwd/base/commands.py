@@ -17,6 +17,7 @@ such bucket exists at the moment of the apply.
 from msgspec import Struct
 
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
+from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccessKeyStatus,
@@ -380,6 +381,18 @@ class DeleteManagedPolicy(Command, frozen=True):
     name: str
 
 
+class PutKmsKey(Command, frozen=True):
+    """Makes a key of the key management, or changes it -> KmsKeyRecord.
+
+    `expected_revision` is that of the record the change was made from, 0 for a new key. Raises
+    KmsKeyAlreadyExists (id or name), NoSuchKmsKey, KmsKeyChanged, InvalidRequest (a version is
+    missing, too many keys or versions).
+    """
+
+    kms_key: KmsKeyRecord
+    expected_revision: int
+
+
 class AdoptBucket(Command, frozen=True):
     """In an index group: the bucket as the system group has it -> None.
 
@@ -489,6 +502,7 @@ AnyCommand = (
     | DeleteIdentity
     | PutManagedPolicy
     | DeleteManagedPolicy
+    | PutKmsKey
     | AdoptBucket
     | SealBucket
     | DropBucket
@@ -509,4 +523,5 @@ CommandResult = (
     | AccessKeyRecord
     | IdentityRecord
     | PolicyRecord
+    | KmsKeyRecord
 )

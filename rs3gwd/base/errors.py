@@ -7,6 +7,7 @@
     |   |-- BucketAlreadyExists, BucketAlreadyOwnedByYou, BucketNotEmpty
     |   |-- AccountAlreadyExists, InvalidBucketState
     |   |-- NoSuchIdentity, IdentityAlreadyExists, IdentityInUse, IdentityChanged
+    |   |-- NoSuchKmsKey, KmsKeyAlreadyExists, KmsKeyChanged
     |   |-- ObjectLocked           a retention or a legal hold protects the version
     |   |-- PreconditionFailed, ConditionalRequestConflict, VersionGone, BlobNotHere
     |   |-- OperationAborted, StaleCommand
@@ -17,6 +18,9 @@
     |   `-- DataCorrupt            stored bytes do not match their checksum (permanent)
     |-- Overloaded                 a bound was reached; come back later (retryable)
     |-- CoreGone                   the committing process died; the outcome is unknown (retryable)
+    |-- OutcomeUnknown             a cluster gave no answer; it may have been done (retryable)
+    |-- KeyringRefused             the master key is missing, wrong or unfit (permanent)
+    |-- KeyProviderUnavailable     whoever keeps the master key does not answer (retryable)
     |-- FormatError                stored bytes have a version or shape we do not know (permanent)
     `-- ApiError                   an S3 error code chosen at run time (iam, s3)
 
@@ -142,6 +146,25 @@ class IdentityChanged(StoreError):
     """Another request changed the identity or policy meanwhile; read it again and retry."""
 
     code = "ConcurrentModification"
+    retryable = True
+
+
+class NoSuchKmsKey(StoreError):
+    """The key management has no key of this id or name."""
+
+    code = "KMS.NotFoundException"
+
+
+class KmsKeyAlreadyExists(StoreError):
+    """The key management has a key of this name."""
+
+    code = "InvalidRequest"
+
+
+class KmsKeyChanged(StoreError):
+    """Another request changed the key meanwhile; read it again and retry."""
+
+    code = "OperationAborted"
     retryable = True
 
 
@@ -280,6 +303,32 @@ class CoreGone(Rs3gwError):
 
     code = "ServiceUnavailable"
     retryable = True
+
+
+class OutcomeUnknown(Rs3gwError):
+    """A group of the cluster gave no answer in time: the change may have been made, or may yet be.
+
+    Whoever retries must be content with either.
+    """
+
+    code = "ServiceUnavailable"
+    retryable = True
+    fault = Fault.PEER
+
+
+class KeyringRefused(Rs3gwError):
+    """The master key is missing, malformed, or not the one that the keyring is sealed with."""
+
+    code = "InternalError"
+    fault = Fault.CALLER
+
+
+class KeyProviderUnavailable(Rs3gwError):
+    """Whoever keeps the master key does not answer, or refuses us; nothing was done."""
+
+    code = "ServiceUnavailable"
+    retryable = True
+    fault = Fault.PEER
 
 
 class FormatError(Rs3gwError):

@@ -26,6 +26,7 @@ from rs3gwd.engine import (
     apply_buckets,
     apply_group_buckets,
     apply_identities,
+    apply_kms_keys,
     apply_locks,
     apply_objects,
     apply_uploads,
@@ -108,6 +109,7 @@ FUNCTIONS: dict[type[Command], CommandFunction] = {
     commands.DeleteIdentity: apply_identities.delete_identity,
     commands.PutManagedPolicy: apply_identities.put_managed_policy,
     commands.DeleteManagedPolicy: apply_identities.delete_managed_policy,
+    commands.PutKmsKey: apply_kms_keys.put_kms_key,
 }
 """The function of every command of a single node."""
 

@@ -44,6 +44,8 @@ SYSTEM_TABLES = (
     Table.CONFIGURATIONS,
     Table.IDENTITIES,
     Table.POLICIES,
+    Table.KMS_KEYS,
+    Table.KMS_NAMES,
 )
 """The tables that are the system group's alone."""
 

@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 
 from rs3gwd.base.codec import RecordCodec
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
+from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -85,6 +86,8 @@ class Table(IntEnum):
     SESSIONS        group (u8) | kind (u8) | ...: see `rs3gwd.engine.group_sessions`
     STAGED          blob id: bytes that this node keeps and no applied command names yet
     MISSING         blob id: bytes that this node should have and has not
+    KMS_KEYS        key id: the keys of the key management, sealed
+    KMS_NAMES       key name: the id of the key
     """
 
     META = 0
@@ -112,6 +115,8 @@ class Table(IntEnum):
     SESSIONS = 22
     STAGED = 23
     MISSING = 24
+    KMS_KEYS = 25
+    KMS_NAMES = 26
 
     @property
     def stored_name(self) -> bytes:
@@ -166,6 +171,12 @@ class EmailRecord(Struct, array_like=True, frozen=True):
     canonical_id: str
 
 
+class KmsNameRecord(Struct, array_like=True, frozen=True):
+    """KMS_NAMES: the key that has this name."""
+
+    key_id: str
+
+
 class GroupBucketRecord(Struct, array_like=True, frozen=True):
     """GROUP_BUCKETS: a bucket as a group of a cluster knows it.
 
@@ -201,6 +212,8 @@ ACCESS_KEY_CODEC = RecordCodec(AccessKeyRecord, name="access key")
 CONFIGURATION_CODEC = RecordCodec(ConfigurationRecord, name="configuration")
 IDENTITY_CODEC = RecordCodec(IdentityRecord, name="identity")
 POLICY_CODEC = RecordCodec(PolicyRecord, name="managed policy")
+KMS_KEY_CODEC = RecordCodec(KmsKeyRecord, name="key")
+KMS_NAME_CODEC = RecordCodec(KmsNameRecord, name="key name")
 GROUP_BUCKET_CODEC = RecordCodec(GroupBucketRecord, name="bucket of a group")
 
 SEQ_MAX = (1 << 64) - 1

@@ -49,6 +49,8 @@ from rs3gwd.engine.tables import (
     EMAIL_CODEC,
     IDENTITY_CODEC,
     INDEX_CODEC,
+    KMS_KEY_CODEC,
+    KMS_NAME_CODEC,
     META_COUNTERS_KEY,
     POLICY_CODEC,
     SEQUENCE_CODEC,
@@ -103,6 +105,7 @@ class _Verifier:
         yield from self.accounts()
         yield from self.access_keys()
         yield from self.identities()
+        yield from self.kms_keys()
         yield from self.damage
         if self.damage_count > len(self.damage):
             yield f"{self.damage_count - len(self.damage)} further damaged rows"
@@ -345,3 +348,11 @@ class _Verifier:
         for _, policy in iterate_table(self.txn, Table.POLICIES, POLICY_CODEC, self.report):
             if self.txn.get(Table.ACCOUNTS, policy.canonical_id.encode()) is None:
                 yield f"policy {policy.name} of {policy.canonical_id} has no account"
+
+    def kms_keys(self) -> Iterator[str]:
+        for _, one in iterate_table(self.txn, Table.KMS_KEYS, KMS_KEY_CODEC, self.report):
+            if self.txn.get(Table.KMS_NAMES, one.name.encode()) is None:
+                yield f"key {one.key_id} is missing in KMS_NAMES"
+        for row, name in iterate_table(self.txn, Table.KMS_NAMES, KMS_NAME_CODEC, self.report):
+            if self.txn.get(Table.KMS_KEYS, name.key_id.encode()) is None:
+                yield f"KMS_NAMES: {row.decode()} has no key {name.key_id}"

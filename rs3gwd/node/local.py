@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from rs3gwd.base.commands import AnyCommand, CommandResult
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
+from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
@@ -28,7 +29,7 @@ from rs3gwd.base.records import (
     UploadRecord,
     VersionRecord,
 )
-from rs3gwd.engine import accounts, identities, listings, queries
+from rs3gwd.engine import accounts, identities, kms_keys, listings, queries
 from rs3gwd.engine.face import EngineFace
 
 
@@ -196,3 +197,19 @@ class LocalDirectory:
 
     def policies(self, canonical_id: str) -> list[PolicyRecord]:
         return self._look_up(identities.list_policies, canonical_id)
+
+
+class LocalKmsKeys:
+    """The port `KmsKeys` over the same engine."""
+
+    def __init__(self, engine: EngineFace) -> None:
+        self._look_up = engine.look_up
+
+    def by_id(self, key_id: str) -> KmsKeyRecord | None:
+        return self._look_up(kms_keys.read_kms_key, key_id)
+
+    def by_name(self, name: str) -> KmsKeyRecord | None:
+        return self._look_up(kms_keys.read_kms_key_by_name, name)
+
+    def all(self) -> list[KmsKeyRecord]:
+        return self._look_up(kms_keys.list_kms_keys)

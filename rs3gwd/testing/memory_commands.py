@@ -55,6 +55,7 @@ from rs3gwd.testing.memory_identities import (
     put_identity,
     put_managed_policy,
 )
+from rs3gwd.testing.memory_kms import put_kms_key
 from rs3gwd.testing.memory_locks import (
     may_go,
     put_bucket_lock,
@@ -485,5 +486,6 @@ COMMANDS: dict[type[c.Command], Callable[[MemoryState, Any], c.CommandResult]] =
     c.DeleteIdentity: delete_identity,
     c.PutManagedPolicy: put_managed_policy,
     c.DeleteManagedPolicy: delete_managed_policy,
+    c.PutKmsKey: put_kms_key,
 }
 """The function of every command."""

@@ -20,6 +20,7 @@ from rs3gwd.base.errors import (
     NoSuchVersion,
 )
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
+from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -119,6 +120,7 @@ class MemoryState:
     access_keys: dict[str, AccessKeyRecord] = field(default_factory=dict)
     identities: dict[tuple[str, IdentityKind, str], IdentityRecord] = field(default_factory=dict)
     policies: dict[tuple[str, str], PolicyRecord] = field(default_factory=dict)
+    kms_keys: dict[str, KmsKeyRecord] = field(default_factory=dict)
     manifests: dict[int, ManifestRecord] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     last_seq: int = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_metadata_scene import OWNER, Scene
+from msgspec.structs import replace
 
 from rs3gwd.base import commands
 from rs3gwd.base.identities import (
@@ -17,6 +18,7 @@ from rs3gwd.base.identities import (
     PolicyRecord,
     PolicyVersion,
 )
+from rs3gwd.base.kms_keys import KmsKeyRecord, KmsKeyState, KmsKeyVersion
 from rs3gwd.base.records import (
     AccessKeyRecord,
     AccountRecord,
@@ -36,14 +38,15 @@ ALICE = AccountRecord(
     canonical_id=OWNER, display_name="alice", email="Alice@example.org", created_ms=1
 )
 GOLDENS = Path(__file__).parent / "golden"
-GOLDEN_WRITTEN = GOLDENS / "metadata-v1.3.json"
-"""Format 1 with encrypted objects; 1.1 brought Object Lock, lists and configurations, 1.2 the
+GOLDEN_WRITTEN = GOLDENS / "metadata-v1.4.json"
+"""Format 1 with the keys of the key management; 1.3 brought encrypted objects, 1.1 brought Object Lock, lists and configurations, 1.2 the
 tables of identities."""
 
 GOLDEN_READ = [
     GOLDENS / "metadata-v1.json",
     GOLDENS / "metadata-v1.1.json",
     GOLDENS / "metadata-v1.2.json",
+    GOLDENS / "metadata-v1.3.json",
     GOLDEN_WRITTEN,
 ]
 """What every release so far has written."""
@@ -152,6 +155,15 @@ def _tell_identities(scene: Scene) -> None:
     scene.apply(commands.PutAccessKey(access_key=key))
 
 
+def _tell_kms_key(scene: Scene) -> None:
+    versions = [KmsKeyVersion(1, b"sealed", b"m" * 16, 1)]
+    record = KmsKeyRecord("6f1cdc2c-0000-4000-8000-000000000000", "photos", 1, versions)
+    scene.apply(commands.PutKmsKey(kms_key=record, expected_revision=0))
+    versions.append(KmsKeyVersion(2, b"sealed too", b"m" * 16, 2))
+    disabled = replace(record, versions=versions, state=KmsKeyState.DISABLED)
+    scene.apply(commands.PutKmsKey(kms_key=disabled, expected_revision=1))
+
+
 STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.apply(commands.PutAccount(account=ALICE)),
     lambda scene: scene.apply(
@@ -172,5 +184,6 @@ STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.put(b"kept", bucket="locked"),
     _tell_identities,
     _tell_encrypted,
+    _tell_kms_key,
 ]
 """One of each kind of row; what a release wrote is never changed, only added to."""
