@@ -3,8 +3,8 @@
 A batch is what one `write` brings for any number of groups: a head, a part for each group that has
 entries, and the head once more as its tail. The head alone says what a batch changes and where its
 frames lie, and it is there twice, so that rot in one place costs at most the entries of one part,
-and is always told. Each frame's checksum covers the segment and the offset: a frame that lies where
-it was not written is none.
+and is always told. Each frame's checksum covers the segment, its salt and the offset: a frame that
+lies where it was not written is none, nor is one that a client put into the bytes of an object.
 
 What it is not: it reads and writes no file.
 """
@@ -22,15 +22,16 @@ from cluster.base.errors import WalDamaged
 from cluster.raft.messages import Entry, HardState
 
 SEGMENT_HEADER_BYTES = 64
+SALT_BYTES = 16
 FRAME_HEADER_BYTES = 32
 ALIGNMENT = 8
 VERSION = 1
 
 _SEGMENT_MAGIC = b"rs3gwal\0"
 FRAME_MAGIC = b"WALf"
-_SEGMENT = Packed(">8sHxxxxxxQQ")
+_SEGMENT = Packed(">8sHxxxxxxQQ16s")
 _FRAME = Packed(">4sBBxxIQI")
-_PLACE = Packed(">QQ")
+_PLACE = Packed(">Q")
 _CRC = Packed(">I")
 
 
@@ -96,15 +97,30 @@ class Frame(Struct, frozen=True):
     end: int
 
 
-def encode_segment_header(segment: int, next_sequence: int) -> bytes:
-    """The first 64 bytes of a segment. Every batch before `next_sequence` was durable by then."""
-    body = _SEGMENT.pack(_SEGMENT_MAGIC, VERSION, segment, next_sequence)
+class SegmentHeader(Struct, frozen=True):
+    """The first 64 bytes of a segment. Every batch before `next_sequence` was durable by then.
+    `salt` are 16 random bytes that nobody outside knows."""
+
+    segment: int
+    next_sequence: int
+    salt: bytes
+
+    @property
+    def seed(self) -> int:
+        """What the checksums of the segment's frames begin with."""
+        value: int = crc32c(self.salt, crc32c(_PLACE.pack(self.segment)))
+        return value
+
+
+def encode_segment_header(header: SegmentHeader) -> bytes:
+    """The first 64 bytes of a segment."""
+    body = _SEGMENT.pack(_SEGMENT_MAGIC, VERSION, header.segment, header.next_sequence, header.salt)
     body = body.ljust(SEGMENT_HEADER_BYTES - 4, b"\0")
     return body + _CRC.pack(crc32c(body))
 
 
-def decode_segment_header(data: bytes, segment: int) -> int | None:
-    """The sequence at which a segment begins; None where it is not a whole header of this segment.
+def decode_segment_header(data: bytes, segment: int) -> SegmentHeader | None:
+    """The header of a segment; None where it is not whole, or another's.
 
     Raises WalDamaged for a version that this release does not know.
     """
@@ -114,13 +130,12 @@ def decode_segment_header(data: bytes, segment: int) -> int | None:
         or _CRC.pack(crc32c(body)) != data[SEGMENT_HEADER_BYTES - 4 : SEGMENT_HEADER_BYTES]
     ):
         return None
-    magic, version, number, next_sequence = _SEGMENT.unpack_from(body)
+    magic, version, number, next_sequence, salt = _SEGMENT.unpack_from(body)
     if magic != _SEGMENT_MAGIC or number != segment:
         return None
     if version != VERSION:
         raise WalDamaged(f"segment {segment} is of version {version}, this release knows {VERSION}")
-    found: int = next_sequence
-    return found
+    return SegmentHeader(segment, next_sequence, salt)
 
 
 def encode_payload(record: BatchHead | Part) -> bytes:
@@ -134,17 +149,17 @@ def frame_bytes(payload_bytes: int) -> int:
 
 
 def encode_frame(
-    kind: FrameKind, sequence: int, payload: bytes, *, segment: int, offset: int
+    kind: FrameKind, sequence: int, payload: bytes, *, seed: int, offset: int
 ) -> list[bytes]:
-    """The pieces of a frame that is to lie at `offset` of a segment."""
+    """The pieces of a frame that is to lie at `offset` of the segment with this seed."""
     head = _FRAME.pack(FRAME_MAGIC, VERSION, kind, len(payload), sequence, crc32c(payload))
-    crc = crc32c(head, crc32c(_PLACE.pack(segment, offset)))
+    crc = crc32c(head, crc32c(_PLACE.pack(offset), seed))
     padding = bytes(frame_bytes(len(payload)) - FRAME_HEADER_BYTES - len(payload))
     header = (head + _CRC.pack(crc)).ljust(FRAME_HEADER_BYTES, b"\0")
     return [header, payload, padding]
 
 
-def decode_frame(data: memoryview, offset: int, *, segment: int, behind: int = 0) -> Frame | None:
+def decode_frame(data: memoryview, offset: int, *, seed: int, behind: int = 0) -> Frame | None:
     """The frame at `offset` of a segment's bytes, of which the first `behind` are left out; None
     where there is no whole one.
 
@@ -155,7 +170,7 @@ def decode_frame(data: memoryview, offset: int, *, segment: int, behind: int = 0
     head = data[offset : offset + _FRAME.size]
     magic, version, kind, length, sequence, payload_crc = _FRAME.unpack(head)
     (crc,) = _CRC.unpack_from(data, offset + _FRAME.size)
-    if magic != FRAME_MAGIC or crc != crc32c(head, crc32c(_PLACE.pack(segment, behind + offset))):
+    if magic != FRAME_MAGIC or crc != crc32c(head, crc32c(_PLACE.pack(behind + offset), seed)):
         return None
     if version != VERSION:
         raise WalDamaged(f"a frame of version {version}, this release knows {VERSION}")

@@ -24,6 +24,7 @@ from cluster.wal.records import (
     BatchHead,
     Frame,
     FrameKind,
+    SegmentHeader,
     decode_frame,
     decode_head,
     decode_part,
@@ -51,10 +52,11 @@ class SegmentScan:
     """The bytes of one segment. `next_sequence` is what the segment behind it begins with, None
     where this is the last one."""
 
-    def __init__(self, data: bytes, *, segment: int, next_sequence: int | None) -> None:
+    def __init__(self, data: bytes, header: SegmentHeader, *, next_sequence: int | None) -> None:
         self._data = memoryview(data)
         self._bytes = data
-        self._segment = segment
+        self._segment = header.segment
+        self._seed = header.seed
         self._next_sequence = next_sequence
         self.end = SEGMENT_HEADER_BYTES
         """Where the last whole batch ends."""
@@ -110,7 +112,7 @@ class SegmentScan:
         return FoundBatch(sequence, head, parts, at, rotten)
 
     def _frame(self, offset: int, kind: FrameKind, sequence: int) -> Frame | None:
-        frame = decode_frame(self._data, offset, segment=self._segment)
+        frame = decode_frame(self._data, offset, seed=self._seed)
         if frame is None or frame.kind is not kind or frame.sequence != sequence:
             return None
         return frame
@@ -135,13 +137,7 @@ class SegmentScan:
         at = self._bytes.find(FRAME_MAGIC, offset)
         while at >= 0:
             if at % ALIGNMENT == 0:
-                frame = decode_frame(self._data, at, segment=self._segment)
+                frame = decode_frame(self._data, at, seed=self._seed)
                 if frame is not None:
                     yield frame
             at = self._bytes.find(FRAME_MAGIC, at + 1)
-
-
-def has_frames(data: bytes, *, segment: int) -> bool:
-    """Whether any whole frame lies in a segment."""
-    scan = SegmentScan(data, segment=segment, next_sequence=None)
-    return any(True for _ in scan.frames())

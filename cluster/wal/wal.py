@@ -23,17 +23,19 @@ import msgspec
 from msgspec import Struct
 
 from cluster.base.errors import ClusterError, WalDamaged
-from cluster.base.ports import Disk
+from cluster.base.ports import Disk, Random
 from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import EMPTY_HARD_STATE, Entry, HardState, entries_bytes
 from cluster.wal.group_log import GroupLog, LoadedPart, LostEntries, Place
-from cluster.wal.identity_files import read_identity, write_identity
+from cluster.wal.identity_files import IDENTITY_NAMES, read_identity, write_identity
 from cluster.wal.records import (
+    SALT_BYTES,
     SEGMENT_HEADER_BYTES,
     BatchHead,
     FrameKind,
     GroupChange,
     Part,
+    SegmentHeader,
     decode_frame,
     decode_part,
     decode_segment_header,
@@ -42,7 +44,7 @@ from cluster.wal.records import (
     encode_segment_header,
     frame_bytes,
 )
-from cluster.wal.scan import SegmentScan, has_frames
+from cluster.wal.scan import SegmentScan
 
 SEGMENT_SUFFIX = ".wal"
 
@@ -77,14 +79,18 @@ class LogWrite(Protocol):
 class Wal:
     """An open log. One writer at a time; reads may come in between. Blocks."""
 
-    def __init__(self, disk: Disk, directory: str, settings: WalSettings) -> None:
+    def __init__(self, disk: Disk, directory: str, settings: WalSettings, random: Random) -> None:
         self._disk = disk
+        self._random = random
         self._directory = directory
         self._settings = settings
         self._groups: dict[int, GroupLog] = {}
         self._descriptors: dict[int, int] = {}
+        self._removed: dict[int, int] = {}
+        """Of segments removed last: a reader in another thread may just be reading there."""
         self._sequence = 1
         self._segment = 0
+        self._seeds: dict[int, int] = {}
         self._offset = 0
         self._zeroed = 0
         self._room = 0
@@ -95,13 +101,15 @@ class Wal:
         """Syncs of batches since the start."""
 
     @classmethod
-    def open(cls, disk: Disk, directory: str, settings: WalSettings | None = None) -> Wal:
+    def open(
+        cls, disk: Disk, directory: str, settings: WalSettings | None = None, *, random: Random
+    ) -> Wal:
         """Opens the log in `directory`, which is made if need be, and reads it whole.
 
         Raises OSError, and WalDamaged when what this node promised cannot be read any more.
         `close` it at the end.
         """
-        wal = cls(disk, directory, settings or WalSettings())
+        wal = cls(disk, directory, settings or WalSettings(), random)
         disk.make_directory(directory)
         try:
             wal._recover()
@@ -115,7 +123,8 @@ class Wal:
     def close(self) -> None:
         """Closes the files; everything that was written is on stable storage already."""
         descriptors, self._descriptors = self._descriptors, {}
-        for descriptor in descriptors.values():
+        removed, self._removed = self._removed, {}
+        for descriptor in (*descriptors.values(), *removed.values()):
             self._disk.close(descriptor)
 
     def identity(self) -> NodeIdentity | None:
@@ -196,8 +205,11 @@ class Wal:
             if self._offset + size + head_bytes > self._room:
                 self._begin_segment(size + head_bytes)
                 self._drop_segments()
+            if self._offset + size + head_bytes > self._room:
+                # Old entries that were written anew have taken the room.
+                self._begin_segment(size + head_bytes)
             self._write_batch(batch, payloads, is_checkpoint=False)
-        except OSError as error:
+        except (OSError, WalDamaged) as error:
             self._failure = f"the log could not be written: {error}"
             raise
 
@@ -242,7 +254,8 @@ class Wal:
                 self._note(change, place, entries)
 
     def _frame(self, kind: FrameKind, payload: bytes, offset: int) -> list[bytes]:
-        return encode_frame(kind, self._sequence, payload, segment=self._segment, offset=offset)
+        seed = self._seeds[self._segment]
+        return encode_frame(kind, self._sequence, payload, seed=seed, offset=offset)
 
     def _note(self, change: GroupChange, place: Place | None, entries: Sequence[Entry]) -> None:
         """A change is on stable storage: it can be read from now on."""
@@ -277,8 +290,9 @@ class Wal:
         self._descriptors[segment] = descriptor
         self._disk.allocate(descriptor, 0, size)
         zeros = bytes(min(self._settings.zeros_bytes, size - SEGMENT_HEADER_BYTES))
-        header = encode_segment_header(segment, self._sequence)
-        self._disk.pwrite(descriptor, [header, zeros], 0)
+        header = SegmentHeader(segment, self._sequence, self._random.token_bytes(SALT_BYTES))
+        self._seeds[segment] = header.seed
+        self._disk.pwrite(descriptor, [encode_segment_header(header), zeros], 0)
         self._disk.sync_data(descriptor)
         self._disk.sync_directory(self._directory)
         self._segment = segment
@@ -292,15 +306,20 @@ class Wal:
         anew: with each new segment at most one, so that nothing is written more than twice as fast
         as it comes."""
         may_rewrite = len(self._descriptors) > self._settings.segments_max
+        removed, self._removed = self._removed, {}
+        for descriptor in removed.values():
+            self._disk.close(descriptor)
         while len(self._descriptors) > 1:
-            needed = {number for log in self._groups.values() for number in log.segments()}
+            logs = list(self._groups.values())
+            needed = {number for log in logs for number in log.segments()}
             oldest = min(self._descriptors)
             if oldest in needed:
                 if not may_rewrite:
                     return
                 may_rewrite = False
                 self._rewrite(oldest)
-            self._disk.close(self._descriptors.pop(oldest))
+            self._removed[oldest] = self._descriptors[oldest]
+            del self._descriptors[oldest]
             self._disk.unlink(self._path(oldest))
             self._disk.sync_directory(self._directory)
 
@@ -321,55 +340,96 @@ class Wal:
                     self._write_batch([(change, entries)], [payload], is_checkpoint=False)
                     at = last.index + 1
 
-    def _read_part(self, place: Place) -> Sequence[Entry]:
-        """Entries that are no longer in memory. Raises WalDamaged, OSError."""
-        data = self._disk.pread(self._descriptors[place.segment], place.size_bytes, place.offset)
-        frame = decode_frame(memoryview(data), 0, segment=place.segment, behind=place.offset)
-        if frame is None:
-            raise WalDamaged(f"entries in segment {place.segment} at {place.offset} have rotted")
-        return decode_part(frame.payload).entries
+    def _read_part(self, place: Place) -> Sequence[Entry] | None:
+        """Entries that are no longer in memory; None when their segment was removed meanwhile.
+        Raises WalDamaged, OSError."""
+        descriptor = self._descriptors.get(place.segment)
+        if descriptor is None:
+            descriptor = self._removed.get(place.segment)
+        if descriptor is None:
+            return None
+        try:
+            data = self._disk.pread(descriptor, place.size_bytes, place.offset)
+        except OSError:
+            if place.segment not in self._descriptors:
+                return None
+            raise
+        frame = decode_frame(
+            memoryview(data), 0, seed=self._seeds[place.segment], behind=place.offset
+        )
+        if frame is not None:
+            return decode_part(frame.payload).entries
+        if place.segment not in self._descriptors:
+            return None
+        raise WalDamaged(f"entries in segment {place.segment} at {place.offset} have rotted")
 
     # Recovery.
 
     def _recover(self) -> None:
-        """Reads every segment, oldest first."""
+        """Reads every segment, oldest first, one at a time."""
         found = self._open_segments()
-        for number, (segment, data, next_sequence) in enumerate(found):
+        names = self._disk.list(self._directory)
+        if not found and any(name in names for name in IDENTITY_NAMES):
+            raise WalDamaged("the disk says whose it is, but its log is gone: join anew")
+        for number, header in enumerate(found):
+            segment = header.segment
             if number == 0:
-                self._sequence = next_sequence
-            if next_sequence != self._sequence:
+                self._sequence = header.next_sequence
+            if header.next_sequence != self._sequence:
                 raise WalDamaged(
-                    f"segment {segment} begins with batch {next_sequence}, not {self._sequence}"
+                    f"segment {segment} begins with batch {header.next_sequence}, "
+                    f"not {self._sequence}"
                 )
-            behind = found[number + 1][2] if number + 1 < len(found) else None
-            scan = SegmentScan(data, segment=segment, next_sequence=behind)
-            self._replay(scan, segment, is_first=number == 0)
+            behind = found[number + 1].next_sequence if number + 1 < len(found) else None
+            data = self._read_segment(segment)
+            scan = SegmentScan(data, header, next_sequence=behind)
+            last = self._replay(scan, segment, is_first=number == 0)
+            if behind is None:
+                self._make_durable(segment, data[last : scan.end], last)
 
-    def _open_segments(self) -> list[tuple[int, bytes, int]]:
-        """Number, bytes and first batch of every segment. A last one without a whole header or any
-        frame was begun in the moment of a crash."""
+    def _make_durable(self, segment: int, data: bytes, offset: int) -> None:
+        """The last batch, or the header where there is none, may be whole in the page cache alone:
+        the process fell before the sync, or the sync failed. What is built on it must not vanish in
+        a power cut. It is written anew, since pages whose sync failed count as clean."""
+        descriptor = self._descriptors[segment]
+        self._disk.pwrite(descriptor, [data], offset)
+        self._disk.sync_data(descriptor)
+        self._disk.sync_directory(self._directory)
+
+    def _read_segment(self, segment: int) -> bytes:
+        size = self._disk.size(self._path(segment))
+        return self._disk.pread(self._descriptors[segment], size, 0)
+
+    def _open_segments(self) -> list[SegmentHeader]:
+        """The header of every segment. A last one without a whole header and with nothing behind
+        it was begun in the moment of a crash."""
         names = self._disk.list(self._directory)
         names = [name for name in names if name.endswith(SEGMENT_SUFFIX)]
-        found: list[tuple[int, bytes, int]] = []
+        found: list[SegmentHeader] = []
         for name in names:
             segment = int(name.removesuffix(SEGMENT_SUFFIX))
             path = self._path(segment)
             descriptor = self._descriptors[segment] = self._disk.open(path)
-            data = self._disk.pread(descriptor, self._disk.size(path), 0)
+            header = self._disk.pread(descriptor, SEGMENT_HEADER_BYTES, 0)
             self._segment = segment
-            next_sequence = decode_segment_header(data, segment)
-            if next_sequence is not None:
-                found.append((segment, data, next_sequence))
+            decoded = decode_segment_header(header, segment)
+            if decoded is not None:
+                self._seeds[segment] = decoded.seed
+                found.append(decoded)
                 continue
-            if name != names[-1] or has_frames(data, segment=segment):
+            rest = self._read_segment(segment)[SEGMENT_HEADER_BYTES:]
+            if name != names[-1] or rest.strip(b"\0"):
                 raise WalDamaged(f"the header of segment {segment} has rotted")
             self._disk.close(self._descriptors.pop(segment))
             self._disk.unlink(path)
             self._disk.sync_directory(self._directory)
         return found
 
-    def _replay(self, scan: SegmentScan, segment: int, *, is_first: bool) -> None:
+    def _replay(self, scan: SegmentScan, segment: int, *, is_first: bool) -> int:
+        """Gives where the last whole batch begins; 0 where there is none."""
+        last = 0
         for batch in scan.batches(self._sequence):
+            last = batch.head.start
             self._sequence = batch.sequence + 1
             if batch.head.is_checkpoint and not is_first:
                 continue
@@ -381,8 +441,10 @@ class Wal:
                     part = LoadedPart(
                         Place(segment, found.offset, change.part_bytes), found.entries
                     )
-                    self._keep(part, entries_bytes(found.entries))
                 self.group(change.group).change(change, part)
+                if part is not None and part.entries is not None:
+                    self._keep(part, entries_bytes(tuple(part.entries)))
+        return last
 
 
 class WalFailed(ClusterError):

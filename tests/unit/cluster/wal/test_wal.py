@@ -14,18 +14,19 @@ from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import Entry, EntryKind, HardState
 from cluster.raft.recovery import forget_from
 from cluster.testing.crash_disk import CrashDisk
+from cluster.testing.host_world import SimRandom
 from cluster.testing.memory_wal import MemoryWal
 from cluster.wal.records import (
     BatchHead,
     FrameKind,
     GroupChange,
-    Part,
+    SegmentHeader,
     encode_frame,
     encode_payload,
-    encode_segment_header,
 )
 from cluster.wal.wal import Wal, WalFailed, WalSettings
 
+SALTS = SimRandom(Random(9))
 SMALL = WalSettings(segment_bytes=8192, zeros_bytes=2048, cache_bytes=4096, segments_max=3)
 GROUPS = (0, 1, 2)
 GOLDEN = Path(__file__).parent / "wal_v1.hex"
@@ -81,7 +82,7 @@ def shown(wal: Wal | MemoryWal, *, lost: frozenset[int] = frozenset()) -> dict[i
 def grown(seed: int, disk: CrashDisk, batches: int) -> tuple[Wal, MemoryWal, Random]:
     """A log of some batches, with its model."""
     random = Random(seed)
-    wal, model = Wal.open(disk, "wal", SMALL), MemoryWal()
+    wal, model = Wal.open(disk, "wal", SMALL, random=SALTS), MemoryWal()
     for _ in range(batches):
         writes = random_writes(random, model)
         wal.write(writes)
@@ -95,14 +96,14 @@ def test_it_reads_as_the_log_in_memory_does(seed: int) -> None:
     those of the model."""
     random = Random(seed)
     disk = CrashDisk()
-    wal, model = Wal.open(disk, "wal", SMALL), MemoryWal()
+    wal, model = Wal.open(disk, "wal", SMALL, random=SALTS), MemoryWal()
     for _ in range(60):
         writes = random_writes(random, model)
         wal.write(writes)
         model.write(writes)
         if random.random() < 0.1:
             wal.close()
-            wal = Wal.open(disk, "wal", SMALL)
+            wal = Wal.open(disk, "wal", SMALL, random=SALTS)
         assert shown(wal) == shown(model)
     assert wal.groups() == model.groups()
     assert wal.lost() == ()
@@ -124,7 +125,7 @@ def test_a_power_cut_loses_nothing_that_was_written() -> None:
         disk._before_call = cut
         model, under_way = MemoryWal(), MemoryWal()
         try:
-            wal = Wal.open(disk, "wal", SMALL)
+            wal = Wal.open(disk, "wal", SMALL, random=SALTS)
             while True:
                 writes = random_writes(random, model)
                 under_way.write(writes)
@@ -132,7 +133,7 @@ def test_a_power_cut_loses_nothing_that_was_written() -> None:
                 model.write(writes)
         except PowerCut:
             pass
-        after = Wal.open(disk.crash(source), "wal", SMALL)
+        after = Wal.open(disk.crash(source), "wal", SMALL, random=SALTS)
         assert shown(after) in (shown(model), shown(under_way)), seed
         assert after.lost() == ()
 
@@ -153,11 +154,11 @@ def test_cuts_during_recovery_lose_nothing_either() -> None:
 
         disk._before_call = cut
         try:
-            Wal.open(disk, "wal", SMALL)
+            Wal.open(disk, "wal", SMALL, random=SALTS)
         except PowerCut:
             disk = disk.crash(source)
         disk._before_call = None
-        assert shown(Wal.open(disk, "wal", SMALL)) == shown(model), seed
+        assert shown(Wal.open(disk, "wal", SMALL, random=SALTS)) == shown(model), seed
 
 
 def test_every_flipped_bit_is_harmless_or_told() -> None:
@@ -168,7 +169,7 @@ def test_every_flipped_bit_is_harmless_or_told() -> None:
         disk = CrashDisk()
         wal, model, random = grown(seed, disk, 14)
         wal.close()
-        Wal.open(disk, "wal", SMALL).close()
+        Wal.open(disk, "wal", SMALL, random=SALTS).close()
         names = disk.list("wal")
         for _ in range(10):
             rotten = disk.copy()
@@ -181,7 +182,7 @@ def test_every_flipped_bit_is_harmless_or_told() -> None:
 
 def _outcome(disk: CrashDisk, model: MemoryWal) -> str:
     try:
-        wal = Wal.open(disk, "wal", SMALL)
+        wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     except WalDamaged:
         return "refused"
     lost = wal.lost()
@@ -217,13 +218,13 @@ def test_a_disk_that_fails_is_not_written_again() -> None:
         with pytest.raises(OSError, match=r"write|sync|create|allocate"):
             _write_on(disk, model, under_way, random)
         disk._before_call = None
-        after = Wal.open(disk.crash(random), "wal", SMALL)
+        after = Wal.open(disk.crash(random), "wal", SMALL, random=SALTS)
         assert shown(after) in (shown(model), shown(under_way)), stop_at
 
 
 def _write_on(disk: CrashDisk, model: MemoryWal, under_way: MemoryWal, random: Random) -> None:
     """Writes until the disk fails; the log then refuses without touching the disk."""
-    wal = Wal.open(disk, "wal", SMALL)
+    wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     try:
         while True:
             writes = random_writes(random, model)
@@ -241,7 +242,7 @@ def test_a_slow_group_keeps_no_segment_for_ever() -> None:
     """One group keeps its first entries while another writes on and on: the files stay few, and the
     old entries can be read, also after a restart."""
     disk = CrashDisk()
-    wal = Wal.open(disk, "wal", SMALL)
+    wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     old = (Entry(1, 1, EntryKind.NORMAL, b"first"), Entry(1, 2, EntryKind.NORMAL, b"second"))
     wal.write([LogWrite(0, old)])
     for index in range(1, 200):
@@ -251,7 +252,7 @@ def test_a_slow_group_keeps_no_segment_for_ever() -> None:
         assert len(files) <= SMALL.segments_max + 1
     assert wal.group(0).entries(1, 3, 1 << 20) == old
     wal.close()
-    again = Wal.open(disk, "wal", SMALL)
+    again = Wal.open(disk, "wal", SMALL, random=SALTS)
     assert again.group(0).entries(1, 3, 1 << 20) == old
     assert again.group(1).first_index() == 197
 
@@ -260,7 +261,7 @@ def test_old_entries_leave_memory_and_are_read_back() -> None:
     """With a cache of 4 KiB, entries of 100 KiB in all are verified and read from their files; one
     that rotted while the log was open is refused."""
     disk = CrashDisk()
-    wal = Wal.open(disk, "wal", WalSettings(segment_bytes=1 << 20, cache_bytes=4096))
+    wal = Wal.open(disk, "wal", WalSettings(segment_bytes=1 << 20, cache_bytes=4096), random=SALTS)
     entries = [Entry(1, n, EntryKind.NORMAL, Random(n).randbytes(1000)) for n in range(1, 101)]
     for entry in entries:
         wal.write([LogWrite(0, (entry,))])
@@ -277,7 +278,7 @@ def test_old_entries_leave_memory_and_are_read_back() -> None:
 def test_one_sync_serves_all_groups_of_a_batch() -> None:
     """A batch of three groups is one sync, and a batch larger than a segment fits in one."""
     disk = CrashDisk()
-    wal = Wal.open(disk, "wal", SMALL)
+    wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     before = wal.syncs
     wal.write([LogWrite(number, (Entry(1, 1, data=b"x"),)) for number in GROUPS])
     assert wal.syncs - before == 1
@@ -289,7 +290,7 @@ def test_one_sync_serves_all_groups_of_a_batch() -> None:
 def test_a_disk_knows_whose_it_is() -> None:
     """The identity is written once, survives one rotted copy, and is refused with none whole."""
     disk = CrashDisk()
-    wal = Wal.open(disk, "wal", SMALL)
+    wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     assert wal.identity() is None
     identity = NodeIdentity("c1", 7, b"token")
     wal.set_identity(identity)
@@ -303,20 +304,62 @@ def test_a_disk_knows_whose_it_is() -> None:
         wal.identity()
 
 
+class FixedSalts:
+    """Salts that are always the same, for the golden file."""
+
+    def token_bytes(self, count: int) -> bytes:
+        """As `Random.token_bytes`."""
+        return bytes(range(count))
+
+
+GOLDEN_WRITES = [
+    [
+        LogWrite(0, (Entry(1, 1), Entry(1, 2, data=b"data")), HardState(1, 2, 1)),
+        LogWrite(3, (Entry(2, 10, EntryKind.CONF_CHANGE_V2, b"c"),), begin=(9, 2)),
+    ],
+    [LogWrite(0, (Entry(3, 2, data=b"over"),), HardState(3, 1, 1, 2, 5)), LogWrite(3, cut=10)],
+]
+
+
 def test_what_one_release_wrote_reads_the_same() -> None:
-    """The bytes of a segment header and a batch are those of the golden file (version 1)."""
-    change = GroupChange(
-        3,
-        begin=(9, 2),
-        first=10,
-        last=10,
-        last_term=3,
-        hard_state=HardState(3, 1, 9),
-        part_bytes=64,
-    )
-    head = encode_payload(BatchHead(64, [change]))
-    part = encode_payload(Part(3, (Entry(3, 10, EntryKind.NORMAL, b"data"),)))
-    pieces = [encode_segment_header(5, 17)]
-    pieces += encode_frame(FrameKind.HEAD, 17, head, segment=5, offset=64)
-    pieces += encode_frame(FrameKind.PART, 17, part, segment=5, offset=128)
-    assert b"".join(pieces).hex() == GOLDEN.read_text().strip()
+    """The golden files (version 1), a segment and an identity, are what is written today, and what
+    they hold is read."""
+    segment, identity = (bytes.fromhex(line) for line in GOLDEN.read_text().split())
+    disk = CrashDisk()
+    wal, model = Wal.open(disk, "wal", SMALL, random=FixedSalts()), MemoryWal()
+    wal.set_identity(NodeIdentity("c1", 7, b"token"))
+    for writes in GOLDEN_WRITES:
+        wal.write(writes)
+        model.write(writes)
+    (name,) = [name for name in disk.list("wal") if name.endswith(".wal")]
+    assert bytes(disk._files[f"wal/{name}"].data).rstrip(b"\0") == segment.rstrip(b"\0")
+    assert bytes(disk._files["wal/identity.a"].data) == identity
+    old = CrashDisk()
+    for path, data in ((f"wal/{name}", segment), ("wal/identity.b", identity)):
+        old.pwrite(old.open(path, create=True), [data], 0)
+    again = Wal.open(old, "wal", SMALL, random=SALTS)
+    assert shown(again) == shown(model)
+    assert again.group(3).first_index() == 11
+    assert again.identity() == NodeIdentity("c1", 7, b"token")
+
+
+def test_no_body_can_be_taken_for_a_frame() -> None:
+    """A client stores whole frames, right in everything but the salt, which nobody outside knows:
+    behind a torn batch they are data, and the log opens as it was."""
+    for offset in range(256, 2048, 8):
+        disk = CrashDisk()
+        wal, model = Wal.open(disk, "wal", SMALL, random=SALTS), MemoryWal()
+        guessed = SegmentHeader(1, 1, bytes(16)).seed
+        head = encode_payload(BatchHead(offset, [GroupChange(0, hard_state=HardState(99, 9, 9))]))
+        frame = b"".join(encode_frame(FrameKind.TAIL, 99, head, seed=guessed, offset=offset))
+        writes = [LogWrite(0, (Entry(1, 1, data=frame * 8),), HardState(1, 1, 1))]
+        wal.write(writes)
+        model.write(writes)
+        assert shown(Wal.open(disk, "wal", SMALL, random=SALTS)) == shown(model)
+        # The last batch torn: what it held in its place is no trace of a later one.
+        torn = disk.copy()
+        name = min(name for name in torn.list("wal") if name.endswith(".wal"))
+        last = max(name for name in torn.list("wal") if name.endswith(".wal"))
+        torn.unlink(f"wal/{last}")
+        torn.flip(f"wal/{name}", 8 * bytes(torn._files[f"wal/{name}"].data).index(frame) - 8)
+        assert shown(Wal.open(torn, "wal", SMALL, random=SALTS)) == shown(MemoryWal())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from cluster.testing import host_world
 from cluster.testing.crash_disk import CrashDisk
-from cluster.testing.host_world import HostWorld, SimNode, hosts
+from cluster.testing.host_world import HostWorld, SimNode, SimRandom, hosts
 from cluster.testing.memory_machine import add
 from cluster.testing.seeded_trio import run_seeded
 from cluster.wal.wal import Wal, WalSettings
 
+SALTS = SimRandom(Random(9))
 SMALL = WalSettings(segment_bytes=16384, zeros_bytes=2048, cache_bytes=8192, segments_max=4)
 
 
@@ -22,7 +25,7 @@ def disks(monkeypatch: pytest.MonkeyPatch) -> list[CrashDisk]:
 
     def open_wal() -> Wal:
         made.append(CrashDisk())
-        return Wal.open(made[-1], "wal", SMALL)
+        return Wal.open(made[-1], "wal", SMALL, random=SALTS)
 
     monkeypatch.setattr(host_world, "MemoryWal", open_wal)
     return made
@@ -47,9 +50,9 @@ async def reopen(world: HostWorld, number: int, *, flip: int | None = None) -> t
     node.wal.close()
     if flip is not None:
         # A start in between, so that all before it is known to have been durable.
-        Wal.open(disk, "wal", SMALL).close()
+        Wal.open(disk, "wal", SMALL, random=SALTS).close()
         _flip_data(disk, flip)
-    node.wal = Wal.open(disk, "wal", SMALL)
+    node.wal = Wal.open(disk, "wal", SMALL, random=SALTS)
     lost = tuple(each.group for each in node.wal.lost())
     world.start(number)
     await world.wait_started(number)
