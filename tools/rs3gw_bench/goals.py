@@ -121,6 +121,11 @@ GOALS = (
           ("GET 1 MiB, 16 connections", "get_1m_c16_rps"),
           ("PUT 64 MiB, one core", "put_64m_one_core_bps"),
           ("GET 64 MiB, one core", "get_64m_one_core_bps"))),
+    *(Goal(f"{name}, with a policy of ten statements, of without",
+           figure, 0.95, floor=figure, target="node-policy", floor_target="node-plain")
+      for name, figure in (
+          ("GET 4 KiB, 64 connections", "get_4k_c64_rps"),
+          ("PUT 4 KiB, 64 connections", "put_4k_c64_rps"))),
     Goal("multipart 1 GiB, complete", "multipart_complete_ms", 20, at_most=True, unit="ms"),
     Goal("multipart 1 GiB, bytes written by complete (no data copied)",
          "multipart_written_bytes", 1 * MB, at_most=True, unit="MB", scale=1e-6),

@@ -19,6 +19,7 @@ from tools.rs3gw_bench.compiler import Programs
 from tools.rs3gw_bench.figures import FLOOR, Figures
 from tools.rs3gw_bench.generator import LoadError
 from tools.rs3gw_bench.options import Options
+from tools.rs3gw_bench.policy import put_policy
 from tools.rs3gw_bench.rounds import Rounds
 from tools.rs3gw_bench.servers import Node, Server, ServerError, make_peer
 from tools.rs3gw_bench.session import Bench, Session
@@ -196,6 +197,28 @@ class Suite:
         if plain is None or sealed is None:
             return
         both = [plain, sealed]
+        self._compare(both, workloads.ENCRYPTED)
+        for number in range(max(LARGE_ROUNDS, self.options.pairs)):
+            for session in both if number % 2 == 0 else both[::-1]:
+                self._try("64 MiB", session, large.measure_large, rounds=1, suffix="_one_core")
+        for session in both:
+            self.figures.show(session.server.name)
+
+    def measure_policy(self) -> None:
+        """A bucket with a policy of ten statements beside one with none, on the same core."""
+        if not self.options.measures_node:
+            return
+        plain = self._session("node-plain", lambda: self._make_node("node-plain", "plain"))
+        ruled = self._session("node-policy", lambda: self._make_node("node-policy", "policy"))
+        if plain is None or ruled is None:
+            return
+        put_policy(ruled.server)
+        self._compare([plain, ruled], workloads.SCALING)
+        for session in (plain, ruled):
+            self.figures.show(session.server.name)
+
+    def _compare(self, sessions: list[Session], names: Sequence[str]) -> None:
+        """Workloads in rounds, on servers side by side."""
         rounds = Rounds(
             self._bench,
             self.figures,
@@ -203,12 +226,7 @@ class Suite:
             pairs=self.options.pairs,
             core=self.options.server_cores[0],
         )
-        rounds.measure([(workload, both) for workload in workloads.chosen(workloads.ENCRYPTED)])
-        for number in range(max(LARGE_ROUNDS, self.options.pairs)):
-            for session in both if number % 2 == 0 else both[::-1]:
-                self._try("64 MiB", session, large.measure_large, rounds=1, suffix="_one_core")
-        for session in both:
-            self.figures.show(session.server.name)
+        rounds.measure([(workload, sessions) for workload in workloads.chosen(names)])
 
     def measure_million(self) -> None:
         """A bucket of a million keys, and a restart with it."""
@@ -356,6 +374,7 @@ PARTS = {
     "multipart": Part("1 GiB in parts", True, Suite.measure_multipart),
     "tls": Part("with TLS", False, Suite.measure_tls),
     "encrypted": Part("encrypted beside not", False, Suite.measure_encrypted),
+    "policy": Part("a policy of ten statements beside none", False, Suite.measure_policy),
     "million": Part("a bucket of a million keys", False, Suite.measure_million),
     "floors": Part("what the machine does", True, Suite.measure_floors),
 }
