@@ -1,172 +1,176 @@
-"""The keyring: named keys, whose versions wrap data keys and secrets.
+"""The keyring: keys by id and name, opened when they are needed, that seal and open secrets.
 
-The records come from the metadata, so every process and node has them; the master key opens a
-version when it is first wanted, and it stays open as long as the process lives. Whether a key is
-enabled is looked up each time.
+    master key  ->  version of a key (in the metadata, sealed)  ->  data key of an object (sealed)
+                                                                ->  secret of an access key
 
-    aws/s3            SSE-KMS where nobody names a key
-    rs3gwd/objects    SSE-S3
-    rs3gwd/secrets    secrets in the metadata
+Every process has a keyring over the same metadata. A version is opened by the master key once and
+then kept, so a provider such as Vault is asked once for each version in each process, however many
+objects there are; it is not needed for anything else.
 
-A new version is wrapped with from then on; what older ones wrapped stays readable, and `rewrap`
-moves it to the newest without touching the data below.
+What it is not: it changes nothing (`rs3gwd.transform.key_management`) and knows no objects
+(`rs3gwd.transform.object_keys`).
 
-Invariants: a version is never removed; a sealed version carries its key's id and its own number.
+Invariants: the newest version seals, the version that is named opens; a disabled key does neither;
+nothing is ever sealed or opened with a key that is not 32 bytes or is one byte repeated.
 """
 
-from typing import Protocol
-from uuid import UUID
+from __future__ import annotations
 
-from rs3gwd.base.errors import ApiError, DataCorrupt
-from rs3gwd.base.kms import KeyState, KmsKeyRecord, KmsKeyVersion
+import uuid
+
+from rs3gwd.base.errors import ApiError, DataCorrupt, KeyringRefused
+from rs3gwd.base.kms_keys import KmsKeyRecord, KmsKeys, KmsKeyState, KmsKeyVersion
 from rs3gwd.base.ports import Random
-from rs3gwd.transform.errors import MasterKeyError, WrongKey
-from rs3gwd.transform.master import MasterKey
-from rs3gwd.transform.material import KEY_BYTES, check_key, context_of, new_key
-from rs3gwd.transform.wrapping import KEY_ID_BYTES, KeyPlace, place_of, unwrap, wrap
+from rs3gwd.transform.master_key import MasterKey
+from rs3gwd.transform.sealed import (
+    Algorithm,
+    Header,
+    Wrapper,
+    WrongKey,
+    check_key,
+    derive_key,
+    join_context,
+    read_header,
+    seal,
+    unseal,
+)
 
-DEFAULT_KMS_KEY = "aws/s3"
-OBJECTS_KEY = "rs3gwd/objects"
-SECRETS_KEY = "rs3gwd/secrets"
+OPENED_MAX = 4096
+"""Versions that a process keeps opened, about 200 bytes each; beyond, all are opened anew."""
 
-OWN_PREFIX = "rs3gwd/"
-"""Keys that no request can name and nobody can disable."""
+SECRETS_KEY = "rs3gw/secrets"
+"""The name of the key that seals what is not an object."""
 
-_NUMBER_BYTES = 4
-
-
-class KeyRecords(Protocol):
-    """The named keys in the metadata; look-ups are local. Part of `Directory`."""
-
-    def kms_key(self, name: str) -> KmsKeyRecord | None: ...
-
-    def kms_keys(self) -> list[KmsKeyRecord]:
-        """All keys, by name."""
-        ...
+_BUCKET_KEY = b"rs3gwd bucket key 1\0"
 
 
 class Keyring:
-    """Wraps and unwraps with named keys. One for each process."""
+    """Seals and opens with the keys of `keys`, whose versions `master` opens."""
 
-    def __init__(self, records: KeyRecords, master: MasterKey, random: Random) -> None:
+    def __init__(
+        self,
+        keys: KmsKeys,
+        master: MasterKey,
+        *,
+        random: Random,
+        algorithm: Algorithm = Algorithm.AES_256_GCM,
+    ) -> None:
+        self.keys = keys
         self.master = master
-        self._records = records
+        self.algorithm = algorithm
         self._random = random
-        self._opened: dict[KeyPlace, bytes] = {}
-        self._names: dict[bytes, str] = {}
+        self._opened: dict[tuple[str, int], bytes] = {}
 
-    async def load(self) -> None:
-        """Opens every version there is, so that a wrong master key is found at the start.
+    async def check(self) -> None:
+        """That the master key is the one of this keyring, proved by opening what it sealed.
 
-        Raises MasterKeyError, ProviderUnavailable.
+        Raises KeyringRefused (another one), KeyProviderUnavailable, DataCorrupt.
         """
-        for record in self._records.kms_keys():
-            for version in record.versions:
-                await self._open_version(record, version)
+        for each in self.keys.all():
+            for version in each.versions:
+                self._check_master(each, version)
+        # A fingerprint names a key that a provider keeps, and proves nothing of it.
+        record = self.keys.by_name(SECRETS_KEY)
+        if record is not None:
+            await self._open_version(record, record.versions[-1].number)
 
-    def find(self, named: str) -> KmsKeyRecord:
-        """The key that a client names by id, ARN, alias, ARN of the alias, or plain name.
+    async def wrap(
+        self, record: KmsKeyRecord, secret: bytes, *, context: bytes, bucket: str | None = None
+    ) -> bytes:
+        """`secret` sealed with the newest version of a key, or with the key of `bucket` below it.
 
-        Raises ApiError KMS.NotFoundException.
+        Raises ApiError KMS.DisabledException, KeyProviderUnavailable, KeyringRefused, DataCorrupt.
         """
-        resource = named.rpartition(":")[2] if named.startswith("arn:") else named
-        name = resource.removeprefix("alias/")
-        record = None
-        if not resource.startswith("key/"):
-            record = self._records.kms_key(name)
-        if record is None and resource == name:
-            key_id = resource.removeprefix("key/")
-            found = (each for each in self._records.kms_keys() if each.key_id == key_id)
-            record = next(found, None)
-        if record is None or record.name.startswith(OWN_PREFIX):
-            raise ApiError("KMS.NotFoundException", f"Key '{named}' does not exist")
-        return record
+        check_enabled(record)
+        number = record.versions[-1].number
+        key = await self._open_version(record, number)
+        wrapper = Wrapper.KEY
+        if bucket is not None:
+            key, wrapper = _bucket_key(key, bucket), Wrapper.BUCKET_KEY
+        header = Header(self.algorithm, wrapper, uuid.UUID(record.key_id).bytes, number)
+        return seal(key, secret, header=header, context=context, random=self._random)
 
-    async def wrap(self, name: str, secret: bytes, context: bytes) -> bytes:
-        """The secret, wrapped by the newest version of a key.
+    async def unwrap(self, wrapped: bytes, *, context: bytes, bucket: str | None = None) -> bytes:
+        """What `wrap` has sealed; `bucket` is the one given there, or any where none was.
 
-        Raises ApiError KMS.NotFoundException, KMS.DisabledException; MasterKeyError,
-        ProviderUnavailable.
+        Raises ApiError KMS.NotFoundException and KMS.DisabledException, DataCorrupt (damaged, or
+        sealed for another context), FormatError, KeyProviderUnavailable, KeyringRefused.
         """
-        record = self._records.kms_key(name)
+        header = read_header(wrapped)
+        if header.wrapper not in (Wrapper.KEY, Wrapper.BUCKET_KEY):
+            raise DataCorrupt(f"a key sealed with a {header.wrapper.name} is none of the keyring")
+        record = self.keys.by_id(str(uuid.UUID(bytes=header.key_id)))
         if record is None:
-            raise ApiError("KMS.NotFoundException", f"Key '{name}' does not exist")
-        _check_enabled(record)
-        version = record.versions[-1]
-        key = await self._open_version(record, version)
-        place = KeyPlace(UUID(record.key_id).bytes, version.number)
-        return wrap(key, place, secret, context, self._random)
-
-    async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` was given. Raises as `wrap`, WrongKey, FormatError."""
-        place = place_of(wrapped)
-        record = self._record_of(place.key_id)
-        _check_enabled(record)
-        version = next((v for v in record.versions if v.number == place.number), None)
-        if version is None:
-            raise WrongKey(f"key {record.name} has no version {place.number}")
-        return unwrap(await self._open_version(record, version), wrapped, context)
-
-    async def rewrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """The same secret, wrapped by the newest version of its key; as it is where it is so."""
-        place = place_of(wrapped)
-        record = self._record_of(place.key_id)
-        if place.number == record.versions[-1].number:
-            return wrapped
-        return await self.wrap(record.name, await self.unwrap(wrapped, context), context)
-
-    async def wrap_secret(self, secret: bytes, context: bytes) -> bytes:
-        """A secret of the metadata, wrapped; `context` says whose it is. Raises as `wrap`."""
-        return await self.wrap(SECRETS_KEY, secret, context_of(b"secret", context))
-
-    async def unwrap_secret(self, wrapped: bytes, context: bytes) -> bytes:
-        """The secret. Raises as `wrap`, and DataCorrupt: another context, or changed bytes."""
+            raise no_such_key(str(uuid.UUID(bytes=header.key_id)))
+        check_enabled(record)
+        key = await self._open_version(record, header.key_version)
+        if header.wrapper is Wrapper.BUCKET_KEY:
+            key = _bucket_key(key, bucket or "")
         try:
-            return await self.unwrap(wrapped, context_of(b"secret", context))
+            return unseal(key, wrapped, context=context)
         except WrongKey as error:
-            raise DataCorrupt("a wrapped secret does not open") from error
+            raise DataCorrupt("a sealed key is damaged, or was sealed for another use") from error
 
-    async def make_version(self, key_id: str, number: int, now_ms: int) -> KmsKeyVersion:
-        """A new key-encryption key, sealed. Raises MasterKeyError, ProviderUnavailable."""
-        plain = _prefix(key_id, number) + new_key(self._random)
-        sealed = await self.master.seal(plain)
-        return KmsKeyVersion(number, sealed, self.master.name, now_ms)
+    async def wrap_secret(self, secret: bytes, *, context: bytes) -> bytes:
+        """A secret that is not an object's, sealed; `context` says what for (an access key's id).
 
-    def _record_of(self, key_id: bytes) -> KmsKeyRecord:
-        name = self._names.get(key_id)
-        if name is None:
-            # Names stay with their ids, and keys are never removed.
-            self._names = {UUID(one.key_id).bytes: one.name for one in self._records.kms_keys()}
-            name = self._names.get(key_id)
-        record = self._records.kms_key(name) if name is not None else None
+        Raises KeyringRefused (the keyring has not been made yet), KeyProviderUnavailable.
+        """
+        record = self.keys.by_name(SECRETS_KEY)
         if record is None:
-            raise WrongKey(f"no key {UUID(bytes=key_id)} is in the keyring")
-        return record
+            raise KeyringRefused("the keyring has no key for secrets yet")
+        return await self.wrap(record, secret, context=join_context(b"secret", context))
 
-    async def _open_version(self, record: KmsKeyRecord, version: KmsKeyVersion) -> bytes:
-        place = KeyPlace(UUID(record.key_id).bytes, version.number)
-        if place in self._opened:
-            return self._opened[place]
-        if version.master != self.master.name:
-            raise MasterKeyError(
-                f"key {record.name} was sealed by master key {version.master}, and the one given "
-                f"is {self.master.name}"
-            )
-        plain = await self.master.open(version.sealed)
-        prefix = _prefix(record.key_id, version.number)
-        if plain[: len(prefix)] != prefix or len(plain) != len(prefix) + KEY_BYTES:
-            raise MasterKeyError(f"what opens as version {version.number} of {record.name} is not")
-        key = check_key(plain[len(prefix) :], f"version {version.number} of {record.name}")
-        self._opened[place] = key
+    async def unwrap_secret(self, wrapped: bytes, *, context: bytes) -> bytes:
+        """What `wrap_secret` has sealed with the same context. Raises as `unwrap`."""
+        return await self.unwrap(wrapped, context=join_context(b"secret", context))
+
+    async def seal_version(self, key_id: str, number: int, key: bytes) -> bytes:
+        """A new version of a key as the metadata keeps it. Raises KeyProviderUnavailable."""
+        check_key(key)
+        return await self.master.seal(key, context=_version_context(key_id, number))
+
+    async def _open_version(self, record: KmsKeyRecord, number: int) -> bytes:
+        key = self._opened.get((record.key_id, number))
+        if key is not None:
+            return key
+        version = next((each for each in record.versions if each.number == number), None)
+        if version is None:
+            raise DataCorrupt(f"key {record.name} has no version {number}")
+        self._check_master(record, version)
+        # Two tasks may open the same one at the same time: both find the same key.
+        context = _version_context(record.key_id, number)
+        key = await self.master.unseal(version.sealed, context=context)
+        check_key(key)
+        if len(self._opened) >= OPENED_MAX:
+            self._opened.clear()
+        self._opened[record.key_id, number] = key
         return key
 
+    def _check_master(self, record: KmsKeyRecord, version: KmsKeyVersion) -> None:
+        if version.master_id != self.master.id:
+            raise KeyringRefused(
+                f"the keyring is sealed with another master key than {self.master.provider}: "
+                f"version {version.number} of key {record.name} has {version.master_id.hex()}, "
+                f"this one is {self.master.id.hex()}"
+            )
 
-def _check_enabled(record: KmsKeyRecord) -> None:
-    if record.state is not KeyState.ENABLED:
-        raise ApiError("KMS.DisabledException", f"{record.arn} is disabled.")
+
+def check_enabled(record: KmsKeyRecord) -> None:
+    """Raises ApiError KMS.DisabledException."""
+    if record.state is not KmsKeyState.ENABLED:
+        raise ApiError("KMS.DisabledException", f"key {record.key_id} is disabled.")
 
 
-def _prefix(key_id: str, number: int) -> bytes:
-    prefix = UUID(key_id).bytes + number.to_bytes(_NUMBER_BYTES, "big")
-    assert len(prefix) == KEY_ID_BYTES + _NUMBER_BYTES
-    return prefix
+def no_such_key(what: str) -> ApiError:
+    """The error for a key that is not there."""
+    return ApiError("KMS.NotFoundException", f"Key '{what}' does not exist")
+
+
+def _version_context(key_id: str, number: int) -> bytes:
+    return join_context(b"key version", key_id.encode(), number.to_bytes(4, "big"))
+
+
+def _bucket_key(key: bytes, bucket: str) -> bytes:
+    """The key of a bucket below a version of a key."""
+    return derive_key(key, salt=b"", info=_BUCKET_KEY + bucket.encode())

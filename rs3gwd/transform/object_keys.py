@@ -1,61 +1,86 @@
-"""The port `ObjectKeys` over a keyring: a data key for each object, wrapped for that object alone.
+"""The data keys of objects: made, sealed, and opened again. The port `ObjectKeys`.
 
-    kind      wrapped by                                   where nobody may use that key
-    SSE_S3    the key `rs3gwd/objects`                     -
-    SSE_KMS   the key that the wish names, or `aws/s3`     400 KMS.DisabledException
-    SSE_C     the caller's key, which is never kept        403 AccessDenied for another one
+Every object (and every upload) has a data key of its own, 32 random bytes, which stands sealed in
+its record. What it is sealed with depends on the kind:
 
-The context of the wrapping is the kind, the cipher, the bucket, the object's key and the caller's
-encryption context: a record that was moved to another object, or changed, does not open.
+    SSE-S3    the key rs3gw/sse-s3 of the keyring, which nobody can name or disable
+    SSE-KMS   the key that was asked for, aws/s3 where none was; with a bucket key, the key of the
+              bucket that follows from it
+    SSE-C     the key of the caller, which is forgotten at once
 
-`bucket_key` is kept in the record and changes nothing: the master key is asked once for each
-version of a key, whoever holds it, so there are no requests to save.
+The context of each sealing is the object's identity: kind, cipher, bucket, key, the caller's
+encryption context. A record that was put on another object opens nothing.
+
+Sources: "Protecting data with server-side encryption", "Reducing the cost of SSE-KMS with Amazon S3
+Bucket Keys" in the Amazon S3 User Guide; "Key identifiers" in the AWS KMS Developer Guide.
 """
+
+from __future__ import annotations
 
 from msgspec.structs import replace
 
 from rs3gwd.base.encryption import DataKey, KeyWish
-from rs3gwd.base.errors import ApiError, DataCorrupt
+from rs3gwd.base.errors import ApiError, DataCorrupt, KeyringRefused
+from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.ports import Random
 from rs3gwd.base.records import EncryptionKind, EncryptionRecord
-from rs3gwd.transform.ciphers import BodyKeys, Cipher, cipher_named
-from rs3gwd.transform.errors import MasterKeyError, ProviderUnavailable, WrongKey
-from rs3gwd.transform.keyring import DEFAULT_KMS_KEY, OBJECTS_KEY, Keyring
-from rs3gwd.transform.material import check_key, context_of, new_key
-from rs3gwd.transform.wrapping import CALLERS_KEY, place_of, unwrap, wrap
+from rs3gwd.transform.body_cipher import CIPHER_NAMES, BodyDataKey, algorithm_of
+from rs3gwd.transform.keyring import Keyring, no_such_key
+from rs3gwd.transform.sealed import (
+    KEY_BYTES,
+    Header,
+    Wrapper,
+    WrongKey,
+    join_context,
+    new_key,
+    read_header,
+    seal,
+    unseal,
+)
+
+SSE_S3_KEY = "rs3gw/sse-s3"
+DEFAULT_KEY = "aws/s3"
+"""The name of the key of SSE-KMS where none is asked for, as AWS calls it."""
+
+HIDDEN_PREFIX = "rs3gw/"
+"""Keys of such names are the server's own: no request can name them."""
+
+KMS_ACCOUNT = "000000000000"
+"""The account in the ARNs of keys: they are the store's, and no account's."""
 
 
 class KeyringObjectKeys:
-    """Data keys of objects; `cipher` is what new ones are encrypted with."""
+    """The port `ObjectKeys` over a keyring; `region` stands in the ARNs of keys."""
 
-    def __init__(self, keyring: Keyring, random: Random, cipher: Cipher) -> None:
+    def __init__(self, keyring: Keyring, *, region: str, random: Random) -> None:
         self._keyring = keyring
+        self._keys = keyring.keys
+        self._region = region
         self._random = random
-        self._cipher = cipher
 
     async def create(self, wish: KeyWish) -> tuple[EncryptionRecord, DataKey]:
-        """See the port."""
+        """See the port. Raises KeyringRefused and KeyProviderUnavailable too."""
+        algorithm = self._keyring.algorithm
         record = EncryptionRecord(
             kind=wish.kind,
-            cipher=self._cipher,
+            cipher=CIPHER_NAMES[algorithm],
             wrapped_key=b"",
             context=wish.context,
-            bucket_key=wish.bucket_key,
+            bucket_key=wish.bucket_key and wish.kind is EncryptionKind.SSE_KMS,
         )
-        data_key = new_key(self._random)
         context = _context(record, wish.bucket, wish.key)
-        arn = ""
+        data_key = new_key(self._random)
+        key_id = ""
         if wish.kind is EncryptionKind.SSE_C:
-            callers = _callers_key(wish.customer_key)
-            wrapped = wrap(callers, CALLERS_KEY, data_key, context, self._random)
+            wrapped = self._wrap_with_customer_key(data_key, wish.customer_key, context)
         else:
-            name = OBJECTS_KEY
+            kms_key = self._key_for(wish)
+            bucket = wish.bucket if record.bucket_key else None
+            wrapped = await self._keyring.wrap(kms_key, data_key, context=context, bucket=bucket)
             if wish.kind is EncryptionKind.SSE_KMS:
-                key = self._keyring.find(wish.key_id or DEFAULT_KMS_KEY)
-                name, arn = key.name, key.arn
-            wrapped = await self._wrap(name, data_key, context)
-        record = replace(record, wrapped_key=wrapped, key_id=arn)
-        return record, BodyKeys(data_key, self._cipher)
+                key_id = key_arn(self._region, kms_key)
+        record = replace(record, wrapped_key=wrapped, key_id=key_id)
+        return record, BodyDataKey(data_key, algorithm)
 
     async def open(
         self,
@@ -65,52 +90,76 @@ class KeyringObjectKeys:
         key: bytes,
         customer_key: bytes | None = None,
     ) -> DataKey:
-        """See the port. Raises DataCorrupt too: the record was changed or is another object's."""
-        cipher = cipher_named(record.cipher)
+        """See the port. Raises DataCorrupt, FormatError, KeyringRefused too."""
+        algorithm = algorithm_of(record.cipher)
         context = _context(record, bucket, key)
-        is_callers = record.kind is EncryptionKind.SSE_C
-        if is_callers != (place_of(record.wrapped_key) == CALLERS_KEY):
-            raise DataCorrupt("a data key is not wrapped as its record says")
-        if is_callers:
-            try:
-                data_key = unwrap(_callers_key(customer_key), record.wrapped_key, context)
-            except WrongKey as error:
-                raise ApiError("AccessDenied") from error
+        if record.kind is EncryptionKind.SSE_C:
+            data_key = _unwrap_with_customer_key(record.wrapped_key, customer_key, context)
         else:
-            data_key = await self._unwrap(record.wrapped_key, context)
-        return BodyKeys(data_key, cipher)
+            data_key = await self._keyring.unwrap(
+                record.wrapped_key, context=context, bucket=bucket
+            )
+        if len(data_key) != KEY_BYTES or not any(data_key):
+            raise DataCorrupt("what was sealed is no data key")
+        return BodyDataKey(data_key, algorithm)
 
-    async def _wrap(self, name: str, data_key: bytes, context: bytes) -> bytes:
-        try:
-            return await self._keyring.wrap(name, data_key, context)
-        except ProviderUnavailable as error:
-            raise ApiError("ServiceUnavailable") from error
+    def _key_for(self, wish: KeyWish) -> KmsKeyRecord:
+        if wish.kind is EncryptionKind.SSE_S3:
+            found = self._keys.by_name(SSE_S3_KEY)
+            if found is None:
+                raise KeyringRefused("the keyring has not been made yet")
+            return found
+        found = self._find(wish.key_id) if wish.key_id else self._keys.by_name(DEFAULT_KEY)
+        if found is None or found.name.startswith(HIDDEN_PREFIX):
+            raise no_such_key(wish.key_id or f"alias/{DEFAULT_KEY}")
+        return found
 
-    async def _unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        try:
-            return await self._keyring.unwrap(wrapped, context)
-        except ProviderUnavailable as error:
-            raise ApiError("ServiceUnavailable") from error
-        except WrongKey as error:
-            raise DataCorrupt("the data key of an object does not open") from error
+    def _find(self, wanted: str) -> KmsKeyRecord | None:
+        """The key of an id, `alias/name`, the ARN of either, or a bare name."""
+        if wanted.startswith("arn:"):
+            fields = wanted.split(":", 5)
+            if len(fields) != 6 or fields[2] != "kms":
+                return None
+            wanted = fields[5].removeprefix("key/")
+        if wanted.startswith("alias/"):
+            return self._keys.by_name(wanted.removeprefix("alias/"))
+        return self._keys.by_id(wanted.lower()) or self._keys.by_name(wanted)
+
+    def _wrap_with_customer_key(
+        self, data_key: bytes, customer_key: bytes | None, context: bytes
+    ) -> bytes:
+        if customer_key is None or len(customer_key) != KEY_BYTES:
+            raise ApiError("InvalidRequest", "SSE-C needs a key of 32 bytes")
+        if len(set(customer_key)) == 1:
+            raise ApiError("InvalidRequest", "A key of one byte repeated is no key")
+        header = Header(self._keyring.algorithm, Wrapper.CUSTOMER_KEY)
+        return seal(customer_key, data_key, header=header, context=context, random=self._random)
+
+
+def key_arn(region: str, record: KmsKeyRecord) -> str:
+    """The ARN of a key."""
+    return f"arn:aws:kms:{region}:{KMS_ACCOUNT}:key/{record.key_id}"
+
+
+def _unwrap_with_customer_key(wrapped: bytes, customer_key: bytes | None, context: bytes) -> bytes:
+    """Raises ApiError AccessDenied: no key or another one, which damage cannot be told from."""
+    if read_header(wrapped).wrapper is not Wrapper.CUSTOMER_KEY:
+        raise DataCorrupt("an object of SSE-C is not sealed with the key of a caller")
+    if customer_key is None:
+        raise ApiError("AccessDenied")
+    try:
+        return unseal(customer_key, wrapped, context=context)
+    except WrongKey as error:
+        raise ApiError("AccessDenied") from error
 
 
 def _context(record: EncryptionRecord, bucket: str, key: bytes) -> bytes:
-    return context_of(
+    return join_context(
         b"object",
         record.kind.encode(),
         record.cipher.encode(),
         bucket.encode(),
         key,
         record.context.encode(),
+        bytes([record.bucket_key]),
     )
-
-
-def _callers_key(key: bytes | None) -> bytes:
-    """Raises ApiError InvalidArgument for what is no key: none, short, or all zeros."""
-    try:
-        return check_key(key or b"", "the key of the request")
-    except MasterKeyError as error:
-        raise ApiError(
-            "InvalidArgument", "The secret key was invalid for the specified algorithm."
-        ) from error

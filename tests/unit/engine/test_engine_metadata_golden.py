@@ -39,8 +39,8 @@ ALICE = AccountRecord(
 )
 GOLDENS = Path(__file__).parent / "golden"
 GOLDEN_WRITTEN = GOLDENS / "metadata-v1.4.json"
-"""Format 1 with the keys of the key management; 1.3 brought encrypted objects, 1.1 brought Object Lock, lists and configurations, 1.2 the
-tables of identities."""
+"""Format 1 with the keys of the key management; 1.3 brought encrypted objects, 1.1 Object Lock,
+lists and configurations, 1.2 the tables of identities."""
 
 GOLDEN_READ = [
     GOLDENS / "metadata-v1.json",
