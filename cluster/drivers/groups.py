@@ -246,6 +246,19 @@ class GroupHost:
             await known.changed.wait()
         return known.node.leader
 
+    def members(self, group: int) -> frozenset[NodeId]:
+        """Who belongs to a group as this node knows it; nobody when it does not run, or has
+        nothing of the group."""
+        running = self._running
+        known = None if running is None else running.loop.groups.get(group)
+        return frozenset() if known is None else known.node.configuration.members
+
+    def leads(self, group: int) -> bool:
+        """Whether this node takes itself for the leader of a group."""
+        running = self._running
+        known = None if running is None or running.stopped else running.loop.groups.get(group)
+        return known is not None and known.leads
+
     def status(self) -> tuple[GroupStatus, ...]:
         """Every group of this node, by number."""
         groups = self._live().loop.groups

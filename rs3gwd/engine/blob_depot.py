@@ -36,9 +36,10 @@ class BlobDepot:
         self._pipeline = pipeline
         self._clock = clock
 
-    def stage(self, blob_id: bytes, *, size_bytes: int) -> BodyStage:
-        """A place for the bytes of this blob; see `rs3gwd.base.ports.Stage`. They are synced when
-        `keep` or `adopt` has returned, whatever the bucket's class."""
+    def stage(self, blob_id: bytes, *, size_bytes: int | None) -> BodyStage:
+        """A place for the bytes of this blob, of this size where it is known; see
+        `rs3gwd.base.ports.Stage`. They are synced when `keep` or `adopt` has returned, whatever
+        the bucket's class."""
         return BodyStage(
             self._parts, size_hint=size_bytes, durability=Durability.STRICT, blob_id=blob_id
         )

@@ -15,14 +15,16 @@ from functools import partial
 from types import TracebackType
 
 from awscrt.checksums import crc32c
+from msgspec import Struct
 
-from rs3gwd.base.errors import DataCorrupt, FormatError
+from rs3gwd.base.errors import BlobNotHere, DataCorrupt, FormatError
 from rs3gwd.base.ports import Disk, Threads
-from rs3gwd.base.records import ManifestRecord, VersionRecord
+from rs3gwd.base.records import BlobRef, ManifestRecord, VersionRecord
 from rs3gwd.engine.apply_state import EMPTY_BLOB_ID
 from rs3gwd.engine.blobs import check_sizes, get_blob
 from rs3gwd.engine.environment import Environment, Transaction
 from rs3gwd.engine.events import EngineEvent, EventKind, Observer
+from rs3gwd.engine.group_blobs import find_place
 from rs3gwd.engine.queries import get_manifest
 from rs3gwd.engine.reader import BlobRange, Part, RangeReader, segments_of, split_into_parts
 from rs3gwd.engine.segment_access import SegmentAccess
@@ -63,6 +65,11 @@ class Bodies:
         """The half-open range `start` to `end` of the stored bytes, as a context manager."""
         assert 0 <= start <= end, "a range of bytes"
         return OpenBody(self, version, start, end)
+
+    def open_blob(self, blob: BlobRef, start: int, end: int) -> OpenBlob:
+        """The same of a blob, whether a command has named it yet or not: for another node."""
+        assert 0 <= start <= end <= blob.size_bytes, "a range of the blob"
+        return OpenBlob(self, blob, start, end)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """A body of one block that is in the page cache, verified; else None.
@@ -109,14 +116,13 @@ class Bodies:
             return find_parts(txn, version, start, end)
 
 
-class OpenBody:
-    """A body being opened and read: `async with` gives the `RangeReader`."""
+class OpenRange:
+    """A range being opened and read: `async with` gives the `RangeReader`."""
 
-    __slots__ = ("_bodies", "_end", "_pinned", "_reader", "_start", "_version")
+    __slots__ = ("_bodies", "_end", "_pinned", "_reader", "_start")
 
-    def __init__(self, bodies: Bodies, version: VersionRecord, start: int, end: int) -> None:
+    def __init__(self, bodies: Bodies, start: int, end: int) -> None:
         self._bodies = bodies
-        self._version = version
         self._start = start
         self._end = end
         self._pinned: set[int] = set()
@@ -153,22 +159,72 @@ class OpenBody:
             self._bodies.access.unpin(self._pinned)
 
     async def _find_and_pin(self) -> list[Part]:
-        bodies = self._bodies
-        place = self._version, self._start, self._end
         wanted: set[int] = set()
         for _ in range(LOOKUPS_MAX):
-            if self._version.part_count <= INLINE_PARTS_MAX:
-                parts = find_parts(bodies.view.transaction(), *place)
-            else:
-                parts = await bodies.threads.run(partial(bodies.find_anew, *place))
+            parts = await self._find()
             wanted = segments_of(parts)
-            if bodies.access.pin(wanted):
+            if self._bodies.access.pin(wanted):
                 self._pinned = wanted
                 return parts
         raise DataCorrupt(
-            f"version {self._version.version_id} lies in segments that are not there: "
+            f"{self._name()} lies in segments that are not there: "
             + ", ".join(f"{segment_id:016x}" for segment_id in sorted(wanted))
         )
+
+    async def _find(self) -> list[Part]:
+        raise NotImplementedError
+
+    def _name(self) -> str:
+        raise NotImplementedError
+
+
+class OpenBody(OpenRange):
+    """A range of a version."""
+
+    __slots__ = ("_version",)
+
+    def __init__(self, bodies: Bodies, version: VersionRecord, start: int, end: int) -> None:
+        super().__init__(bodies, start, end)
+        self._version = version
+
+    async def _find(self) -> list[Part]:
+        bodies = self._bodies
+        place = self._version, self._start, self._end
+        if self._version.part_count <= INLINE_PARTS_MAX:
+            return find_parts(bodies.view.transaction(), *place)
+        return await bodies.threads.run(partial(bodies.find_anew, *place))
+
+    def _name(self) -> str:
+        return f"version {self._version.version_id}"
+
+
+class OpenBlob(OpenRange):
+    """A range of a blob."""
+
+    __slots__ = ("_blob",)
+
+    def __init__(self, bodies: Bodies, blob: BlobRef, start: int, end: int) -> None:
+        super().__init__(bodies, start, end)
+        self._blob = blob
+
+    async def _find(self) -> list[Part]:
+        blob = self._blob
+        record = find_place(self._bodies.view.transaction(), blob.blob_id)
+        if record is None:
+            raise BlobNotHere(f"blob {blob.blob_id.hex()} is not kept here", blob_id=blob.blob_id)
+        check_sizes(blob.blob_id, record, size_bytes=blob.size_bytes)
+        return split_into_parts([BlobRange(record, self._start, self._end)])
+
+    def _name(self) -> str:
+        return f"blob {self._blob.blob_id.hex()}"
+
+
+class BlobPiece(Struct, frozen=True):
+    """The half-open range `start` to `end` of a blob."""
+
+    blob: BlobRef
+    start: int
+    end: int
 
 
 def find_parts(txn: Transaction, version: VersionRecord, start: int, end: int) -> list[Part]:
@@ -184,9 +240,19 @@ def find_parts(txn: Transaction, version: VersionRecord, start: int, end: int) -
     return split_into_parts(_part_ranges(txn, manifest, start, end))
 
 
-def _part_ranges(
-    txn: Transaction, manifest: ManifestRecord, start: int, end: int
-) -> list[BlobRange]:
+def blob_pieces(txn: Transaction, version: VersionRecord, start: int, end: int) -> list[BlobPiece]:
+    """The ranges of blobs that make up a range of a version, wherever they are kept.
+
+    Raises VersionGone, DataCorrupt, FormatError.
+    """
+    if version.blob is not None:
+        return [BlobPiece(version.blob, start, end)] if start < end else []
+    if version.manifest_id is None:
+        return []
+    return _part_pieces(get_manifest(txn, version), start, end)
+
+
+def _part_pieces(manifest: ManifestRecord, start: int, end: int) -> list[BlobPiece]:
     """The ranges of the parts' blobs that make up a range of the object."""
     ends = manifest.blob_end_offsets
     count = len(ends) // 8
@@ -196,7 +262,7 @@ def _part_ranges(
 
     assert end <= end_of(count - 1), "the range lies in the body"
 
-    ranges: list[BlobRange] = []
+    pieces: list[BlobPiece] = []
     for index in range(bisect_right(range(count), start, key=end_of), count):
         part_start = end_of(index - 1) if index else 0
         if part_start >= end:
@@ -205,9 +271,18 @@ def _part_ranges(
         if blob_id == EMPTY_BLOB_ID:
             continue
         part_end = end_of(index)
-        record = get_blob(txn, blob_id)
-        check_sizes(blob_id, record, size_bytes=part_end - part_start)
-        ranges.append(
-            BlobRange(record, max(start - part_start, 0), min(end, part_end) - part_start)
-        )
+        blob = BlobRef(blob_id, part_end - part_start)
+        pieces.append(BlobPiece(blob, max(start - part_start, 0), min(end, part_end) - part_start))
+    return pieces
+
+
+def _part_ranges(
+    txn: Transaction, manifest: ManifestRecord, start: int, end: int
+) -> list[BlobRange]:
+    """The same, where they lie here."""
+    ranges: list[BlobRange] = []
+    for piece in _part_pieces(manifest, start, end):
+        record = get_blob(txn, piece.blob.blob_id)
+        check_sizes(piece.blob.blob_id, record, size_bytes=piece.blob.size_bytes)
+        ranges.append(BlobRange(record, piece.start, piece.end))
     return ranges

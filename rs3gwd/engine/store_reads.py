@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from rs3gwd.base.errors import DataCorrupt, FormatError, StoreError
-from rs3gwd.base.records import Durability, VersionRecord
-from rs3gwd.engine.bodies import Bodies, OpenBody
+from rs3gwd.base.records import BlobRef, Durability, VersionRecord
+from rs3gwd.engine.bodies import Bodies, OpenBlob, OpenBody
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.stage import BodyStage, StageParts
 from rs3gwd.engine.view import View
@@ -38,6 +38,13 @@ class StoreReads:
         Raises (on entry) VersionGone, DataCorrupt.
         """
         return self._bodies.open(version, start, end)
+
+    def open_blob(self, blob: BlobRef, start: int, end: int) -> OpenBlob:
+        """Verified bytes of a blob of a cluster, named by a command already or not.
+
+        Raises (on entry) BlobNotHere, DataCorrupt.
+        """
+        return self._bodies.open_blob(blob, start, end)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """A small body that is in the page cache, verified; None where `open_body` must be used.

@@ -1,0 +1,168 @@
+"""Looking after bytes in the background: fetching what is missing, freeing what nobody named.
+
+What it is not: it is no part of any request. Two tasks:
+
+- `run_fetching`: a blob that a command named while this node did not have it has a MISSING row
+  (`rs3gwd.engine.group_blobs`), which lasts over restarts. It is fetched from another replica, some
+  at a time; one that cannot be had is tried again later and later.
+- `run_reclaiming`: bytes that were kept for a command which never came are freed, once they are old
+  and this node has been proved to show every command that could name them. The age is far beyond
+  the time in which a command is given up by its proposer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import structlog
+import trio
+from msgspec import Struct
+
+from rs3gwd.base.errors import DiskError, Overloaded, VersionGone
+from rs3gwd.base.ports import Clock, Threads
+from rs3gwd.base.records import BlobRef
+from rs3gwd.engine.blob_depot import BlobDepot
+from rs3gwd.engine.bodies import BlobPiece
+from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.group_blobs import (
+    MissingRecord,
+    find_missing,
+    find_staged,
+    list_missing,
+    list_staged,
+)
+from rs3gwd.node.blob_reading import BlobSources, RemoteBlob
+from rs3gwd.node.blob_service import BlobService
+from rs3gwd.node.proposing import Proposer
+
+MISSING_LOOKED_AT_MAX = 1000
+"""Rows looked at in one round."""
+
+RECLAIMED_MAX = 1000
+
+
+class UpkeepSettings(Struct, frozen=True):
+    """Seconds, unless the name says otherwise. `reclaim_age_s` is many times what a command and its
+    bytes may take."""
+
+    fetch_interval_s: float = 1.0
+    fetch_grace_s: float = 2.0
+    """How long a missing blob may still be on its way before it is asked for."""
+    fetches_max: int = 4
+    retry_s: float = 1.0
+    retry_max_s: float = 300.0
+    reclaim_interval_s: float = 60.0
+    reclaim_age_s: float = 3600.0
+
+
+class _Attempt:
+    """What is known of a missing blob between rounds."""
+
+    __slots__ = ("count", "due")
+
+    def __init__(self, due: float) -> None:
+        self.count = 0
+        self.due = due
+
+
+class BlobUpkeep:
+    """The bytes of this node. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        depot: BlobDepot,
+        service: BlobService,
+        sources: BlobSources,
+        proposer: Proposer,
+        *,
+        clock: Clock,
+        threads: Threads,
+        settings: UpkeepSettings,
+    ) -> None:
+        self._engine = engine
+        self._depot = depot
+        self._service = service
+        self._sources = sources
+        self._proposer = proposer
+        self._clock = clock
+        self._threads = threads
+        self._settings = settings
+        self._attempts: dict[bytes, _Attempt] = {}
+        self._limit = trio.CapacityLimiter(settings.fetches_max)
+        self._log = structlog.get_logger()
+        self.fetched = 0
+        self.reclaimed = 0
+
+    async def run_fetching(self) -> None:
+        """Fetches until cancelled."""
+        while True:
+            await trio.sleep(self._settings.fetch_interval_s)
+            await self.fetch_due()
+
+    async def fetch_due(self) -> None:
+        """One round: every missing blob that is due."""
+        rows = self._engine.look_up(list_missing, limit=MISSING_LOOKED_AT_MAX)
+        now = self._clock.monotonic()
+        known, self._attempts = self._attempts, {}
+        async with trio.open_nursery() as nursery:
+            for blob_id, row in rows:
+                attempt = known.get(blob_id) or _Attempt(now + self._settings.fetch_grace_s)
+                self._attempts[blob_id] = attempt
+                if attempt.due <= now and not self._service.is_arriving(blob_id):
+                    nursery.start_soon(self._fetch, blob_id, row, attempt)
+
+    async def _fetch(self, blob_id: bytes, row: MissingRecord, attempt: _Attempt) -> None:
+        async with self._limit:
+            try:
+                await self._fetch_one(blob_id, row)
+                self.fetched += 1
+            except (Overloaded, DiskError, VersionGone) as error:
+                pause = min(self._settings.retry_s * 2**attempt.count, self._settings.retry_max_s)
+                attempt.count += 1
+                attempt.due = self._clock.monotonic() + pause
+                self._log.info(
+                    "a blob cannot be fetched yet", blob=blob_id.hex(), reason=str(error)
+                )
+
+    async def _fetch_one(self, blob_id: bytes, row: MissingRecord) -> None:
+        if self._engine.look_up(find_missing, blob_id) is None:
+            return  # it came, or is not wanted any more
+        size = row.size_bytes
+        remote = RemoteBlob(self._sources, BlobPiece(BlobRef(blob_id, size), 0, size))
+        async with self._depot.stage(blob_id, size_bytes=size) as stage:
+            try:
+                while data := await remote.read():
+                    await stage.write(data)
+            finally:
+                await remote.close()
+            await self._depot.adopt(await stage.finish())
+
+    async def run_reclaiming(self) -> None:
+        """Reclaims until cancelled."""
+        while True:
+            await trio.sleep(self._settings.reclaim_interval_s)
+            try:
+                await self.reclaim()
+            except (Overloaded, DiskError) as error:
+                self._log.info("staged bytes are looked at later", reason=str(error))
+
+    async def reclaim(self) -> int:
+        """One round: frees old bytes that no command has named; how many blobs there were.
+
+        Raises Overloaded, DiskFull, DiskFailed.
+        """
+        age_ms = int(self._settings.reclaim_age_s * 1000)
+        old = await self._threads.run(partial(self._list_old, self._clock.now_ms() - age_ms))
+        if not old:
+            return 0
+        await self._proposer.wait_current(self._proposer.all_groups)
+        left = [each for each in old if self._engine.look_up(find_staged, each) is not None]
+        count = await self._depot.reclaim(left)
+        self.reclaimed += count
+        return count
+
+    def _list_old(self, before_ms: int) -> list[bytes]:
+        with self._engine.environment.read() as txn:
+            rows = list_staged(txn, before_ms=before_ms, limit=RECLAIMED_MAX)
+        return [blob_id for blob_id, _ in rows]

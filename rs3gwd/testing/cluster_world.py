@@ -1,0 +1,291 @@
+"""A whole cluster in one process: real engines on real directories, a network in memory.
+
+Nodes fall and come back over what they left. With `InlineThreads` and a clock that jumps
+(`cluster.testing.seeded_trio`) one seed gives one run, however long its timeouts are. What it is
+not: a fall is an end of the engine as by a signal, no power cut; the crash tests have those. The
+log is one in memory, which outlives its node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import cast
+
+import trio
+
+from cluster.drivers.groups_settings import GroupSettings
+from cluster.raft.identity import NodeIdentity
+from cluster.testing.memory_peers import MemoryNetwork, MemoryPeers
+from cluster.testing.memory_wal import MemoryWal
+from rs3gwd.base.commands import (
+    UNCONDITIONAL,
+    Conditions,
+    CreateBucket,
+    DeleteObject,
+    DeleteResult,
+    PutObject,
+)
+from rs3gwd.base.ports import ObjectStore
+from rs3gwd.base.records import Attributes, BucketRecord, Durability, VersionRecord
+from rs3gwd.engine.engine import Engine, EngineSettings
+from rs3gwd.engine.events import SilentObserver
+from rs3gwd.engine.group_rows import group_digest
+from rs3gwd.node.blob_fanout import FanoutSettings
+from rs3gwd.node.blob_upkeep import UpkeepSettings
+from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+from rs3gwd.testing.faulty_disk import MemoryDisk
+from rs3gwd.testing.open_local import TEST_SETTINGS
+from rs3gwd.testing.random import SeededRandom
+from rs3gwd.testing.target import read_body
+from rs3gwd.testing.threads import InlineThreads
+
+CLUSTER = "test"
+GROUPS = 3
+
+SETTINGS = ClusterSettings(
+    groups=GROUPS,
+    host=GroupSettings(proposal_bytes_max=4 << 20, care_interval_s=0.5),
+    fanout=FanoutSettings(stall_s=2.0, sync_timeout_s=5.0, idle_s=5.0),
+    upkeep=UpkeepSettings(fetch_interval_s=0.5, fetch_grace_s=0.5, retry_max_s=2.0),
+    bucket_repair_interval_s=1.0,
+    bucket_repair_patience_s=15.0,
+)
+
+
+class TrioClock:
+    """The port `Clock` by the clock of the run, which may jump."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since some day in 2023."""
+        return 1_700_000_000_000 + int(trio.current_time() * 1000) % 10**12
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return trio.current_time()
+
+
+class WorldNode:
+    """One node: what outlives it, and the life that it has now."""
+
+    def __init__(self, world: ClusterWorld, number: int, path: str) -> None:
+        self.world = world
+        self.number = number
+        self.path = path
+        self.disk = MemoryDisk()
+        self.wal = MemoryWal()
+        self.random = SeededRandom(number)
+        self.engine: Engine
+        self.cluster: ClusterNode
+        self.peers: MemoryPeers
+        self.is_up = trio.Event()
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    @property
+    def store(self) -> ObjectStore:
+        """The store as a client of this node has it."""
+        return self.cluster.store
+
+    async def live(self, members: tuple[int, ...]) -> None:
+        """One life, until `fall`."""
+        self._ended = trio.Event()
+        os.makedirs(self.path, exist_ok=True)
+        try:
+            with trio.CancelScope() as self._scope:
+                await self._live(members)
+        finally:
+            self._ended.set()
+
+    async def _live(self, members: tuple[int, ...]) -> None:
+        clock, threads = TrioClock(), InlineThreads()
+        self.engine = await Engine.open(
+            self.path,
+            disk=self.disk,
+            clock=clock,
+            random=self.random,
+            threads=threads,
+            settings=self.world.engine_settings,
+            observer=SilentObserver(),
+        )
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.engine.run)
+                self.peers = MemoryPeers(self.world.network, self.number, nursery)
+                self.cluster = await ClusterNode.open(
+                    self.engine,
+                    identity=NodeIdentity(CLUSTER, self.number, b"token %d" % self.number),
+                    members=members,
+                    wal=self.wal,
+                    ports=NodePorts(self.peers, self.peers, clock, self.random, threads),
+                    settings=self.world.settings,
+                )
+                await nursery.start(self.cluster.run)
+                self.is_up.set()
+        finally:
+            if hasattr(self, "peers"):
+                self.peers.cut_off()
+            await self.engine.close()
+
+    async def fall(self) -> None:
+        """The node is gone, until it is started again."""
+        self.peers.cut_off()
+        self._scope.cancel()
+        await self._ended.wait()
+
+    def digests(self) -> list[bytes]:
+        """What every group's rows are here, by group."""
+        with self.engine.environment.read() as txn:
+            return [group_digest(txn, group, GROUPS) for group in range(GROUPS + 1)]
+
+
+class ClusterWorld:
+    """Some nodes, the network between them, and what clients do."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        path: str,
+        *,
+        seed: int,
+        settings: ClusterSettings,
+        engine_settings: EngineSettings,
+    ) -> None:
+        self.settings = settings
+        self.engine_settings = engine_settings
+        self.random = Random(seed)
+        self.network = MemoryNetwork(self.random)
+        self.nodes: dict[int, WorldNode] = {}
+        self._nursery = nursery
+        self._path = path
+
+    def start(self, number: int, members: tuple[int, ...] = ()) -> WorldNode:
+        """Begins a life of a node; wait for its `is_up`."""
+        node = self.nodes.get(number)
+        if node is None:
+            node = WorldNode(self, number, os.path.join(self._path, str(number)))
+            self.nodes[number] = node
+        node.is_up = trio.Event()
+        self._nursery.start_soon(node.live, members)
+        return node
+
+    async def restart(self, number: int) -> WorldNode:
+        """The same, and waits."""
+        node = self.start(number)
+        await node.is_up.wait()
+        return node
+
+    def leader_of(self, group: int) -> WorldNode | None:
+        """The node that leads a group, if there is one."""
+        for node in self.nodes.values():
+            if node.is_up.is_set() and node.peers.alive and node.cluster.host.leads(group):
+                return node
+        return None
+
+    async def wait_leader(self, group: int) -> WorldNode:
+        """The same, once there is one."""
+        await self.wait_until(lambda: self.leader_of(group) is not None)
+        leader = self.leader_of(group)
+        assert leader is not None
+        return leader
+
+    async def wait_until(self, holds: Callable[[], bool], *, within_s: float = 60.0) -> None:
+        """Returns once it holds. Raises TooSlowError."""
+        with trio.fail_after(within_s):
+            while not holds():  # noqa: ASYNC110 on a clock that jumps nobody could set an event
+                await trio.sleep(0.1)
+
+    async def wait_equal(self) -> None:
+        """Until the rows of every group are the same on all nodes. Raises TooSlowError."""
+        nodes = list(self.nodes.values())
+        await self.wait_until(lambda: all(n.digests() == nodes[0].digests() for n in nodes))
+
+    def blob_counts(self) -> list[int]:
+        """How many live bytes each node keeps."""
+        return [node.engine.statistics().live_bytes for node in self.nodes.values()]
+
+
+@asynccontextmanager
+async def cluster_world(
+    path: str,
+    *,
+    nodes: int = 3,
+    seed: int = 0,
+    settings: ClusterSettings = SETTINGS,
+    engine_settings: EngineSettings = TEST_SETTINGS,
+) -> AsyncIterator[ClusterWorld]:
+    """A running cluster of so many nodes."""
+    async with trio.open_nursery() as nursery:
+        world = ClusterWorld(
+            nursery, path, seed=seed, settings=settings, engine_settings=engine_settings
+        )
+        nursery.start_soon(world.network.run)
+        members = tuple(range(1, nodes + 1))
+        for number in members:
+            world.start(number, members)
+        for number in members:
+            await world.nodes[number].is_up.wait()
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+# What clients do, through any store.
+
+
+async def make_bucket(store: ObjectStore, name: str = "b", *, owner_id: str = "o") -> BucketRecord:
+    """Makes a bucket."""
+    return cast(BucketRecord, await store.submit(CreateBucket(name, owner_id, 1, "r")))
+
+
+async def put(
+    store: ObjectStore,
+    key: bytes,
+    data: bytes,
+    *,
+    bucket: str = "b",
+    conditions: Conditions = UNCONDITIONAL,
+    before_submit: Callable[[], Awaitable[None]] | None = None,
+) -> VersionRecord:
+    """Writes an object in pieces."""
+    async with store.stage(size_hint=len(data), durability=Durability.STRICT) as stage:
+        for at in range(0, len(data), 50_000):
+            await stage.write(data[at : at + 50_000])
+        staged = await stage.finish()
+        if before_submit is not None:
+            await before_submit()
+        command = PutObject(
+            bucket=bucket,
+            key=key,
+            now_ms=1,
+            nonce=hashlib.blake2b(key + data[:100], digest_size=16).digest(),
+            attributes=Attributes("o"),
+            etag=etag_of(data),
+            size_bytes=len(data),
+            blob=staged.ref,
+            conditions=conditions,
+        )
+        return cast(VersionRecord, await store.submit(command, staged))
+
+
+async def get(store: ObjectStore, key: bytes, *, bucket: str = "b") -> bytes:
+    """The bytes of an object."""
+    return await read_body(store, await store.get_version(bucket, key, None))
+
+
+async def delete(store: ObjectStore, key: bytes, *, bucket: str = "b") -> DeleteResult:
+    """Removes an object."""
+    command = DeleteObject(bucket, key, None, 1, b"d" * 16, "o")
+    return cast(DeleteResult, await store.submit(command))
+
+
+async def list_keys(store: ObjectStore, *, bucket: str = "b") -> list[bytes]:
+    """All keys of a bucket of up to 1,000."""
+    return [entry.key for entry in (await store.list_objects(bucket)).entries]
+
+
+def etag_of(data: bytes) -> str:
+    """The ETag of an object that was written in one piece."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
