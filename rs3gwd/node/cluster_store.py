@@ -18,7 +18,7 @@ came after its beginning (Ongaro's thesis, 6.4).
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import cast
 
 from rs3gwd.base.commands import (
@@ -33,7 +33,7 @@ from rs3gwd.base.commands import (
     PutBucketTagging,
     PutBucketVersioning,
 )
-from rs3gwd.base.errors import BlobNotHere, NoSuchBucket
+from rs3gwd.base.errors import BlobNotHere, NoSuchBucket, Overloaded
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
@@ -286,13 +286,22 @@ class StoreSession:
         if isinstance(command, ForgetUploads):
             return await self._forget_uploads(command)
         if getattr(command, "key", None) is None:
-            return await self._parts.proposer.propose(SYSTEM_GROUP, command)
+            return await self._propose_system(command)
         data: bytes | None = None
         if staged is not None:
             assert isinstance(staged, ClusterBlob)
             await staged.spread(command)
             data = staged.riding or None
         return await self._parts.proposer.propose_keyed(command, data)
+
+    async def _propose_system(self, command: AnyCommand) -> CommandResult:
+        """Directories have no session: when this returns they show the change on this node, or
+        what it was refused for."""
+        try:
+            return await self._parts.proposer.propose(SYSTEM_GROUP, command)
+        finally:
+            with suppress(Overloaded):  # the outcome is what counts
+                await self._prove({SYSTEM_GROUP})
 
     async def _forget_uploads(self, command: ForgetUploads) -> int:
         """Group after group, up to the limit of all together."""

@@ -1,5 +1,7 @@
 """What a handler gets: one authenticated, authorised request, and the world it may use."""
 
+from collections.abc import Awaitable, Callable
+
 from msgspec import Struct, field
 
 from rs3gwd.base.encryption import ObjectKeys
@@ -26,7 +28,9 @@ class Services(Struct, frozen=True):
     made without saying; `access` keeps what buckets say about who may use them, `permissions` what
     users may do by their own policies. `keys` are those of encrypted objects, None where the node
     has none; `default_encryption` is what buckets without a rule of their own get, None for
-    nothing. `takes_customer_keys_in_clear`: SSE-C needs no TLS.
+    nothing. `takes_customer_keys_in_clear`: SSE-C needs no TLS. `begin_store` is for a store whose
+    look-ups must be waited for, and `directory`'s too: it gives the store as one request about a
+    bucket and a key sees it (both may be empty), once accounts, keys and policies are current.
     """
 
     store: ObjectStore
@@ -46,6 +50,7 @@ class Services(Struct, frozen=True):
     keys: ObjectKeys | None = None
     default_encryption: EncryptionKind | None = None
     takes_customer_keys_in_clear: bool = False
+    begin_store: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
 
 
 class Call(Struct, frozen=True):

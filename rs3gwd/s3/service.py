@@ -14,6 +14,7 @@ body and a CORS preflight not at all: both go ways of their own.
 """
 
 from collections.abc import Awaitable
+from contextlib import suppress
 
 import msgspec
 
@@ -78,20 +79,38 @@ class S3Service:
 
     def begin(self, request: Request) -> Response | Awaitable[Response]:
         """The same as far as it goes without waiting: the response, or what waits for it."""
+        if self._services.begin_store is not None:
+            return self._begin_when_current(request)
+        return self._begin(request, self._services)
+
+    async def _begin_when_current(self, request: Request) -> Response:
+        """Nobody is asked who they are before it is known that this node knows who there is."""
+        assert self._services.begin_store is not None
+        bucket, key = "", b""
+        try:
+            with suppress(ApiError):  # whoever answers meets the same error, and says it better
+                bucket, key = self._router.place(request)
+            store = await self._services.begin_store(bucket, key)
+        except Rs3gwError as error:
+            return self._error_response(error, request, bucket=bucket, key=key, operation="Unknown")
+        answer = self._begin(request, msgspec.structs.replace(self._services, store=store))
+        return answer if isinstance(answer, Response) else await answer
+
+    def _begin(self, request: Request, services: Services) -> Response | Awaitable[Response]:
         if request.method == "OPTIONS":
-            return self._answer_preflight(request)
+            return self._answer_preflight(request, services)
         if request.method == "POST" and (service := service_of(request)) is not None:
             return self._query_api.handle(request, service)
-        answer = self._answer(request)
+        answer = self._answer(request, services)
         if "origin" in request.headers:
-            return self._with_cross_origin_headers(request, answer)
+            return self._with_cross_origin_headers(request, answer, services)
         return answer
 
-    async def _answer_preflight(self, request: Request) -> Response:
+    async def _answer_preflight(self, request: Request, services: Services) -> Response:
         bucket, key = "", b""
         try:
             bucket, key = self._router.place(request)
-            response = await answer_preflight(self._services.store, request, bucket=bucket, key=key)
+            response = await answer_preflight(services.store, request, bucket=bucket, key=key)
             response.operation = _PREFLIGHT
         except Rs3gwError as error:
             response = self._error_response(
@@ -100,24 +119,26 @@ class S3Service:
         return response
 
     async def _with_cross_origin_headers(
-        self, request: Request, answer: Response | Awaitable[Response]
+        self, request: Request, answer: Response | Awaitable[Response], services: Services
     ) -> Response:
         response = answer if isinstance(answer, Response) else await answer
-        response.headers += await self._cross_origin_headers(request)
+        response.headers += await self._cross_origin_headers(request, services)
         return response
 
-    async def _cross_origin_headers(self, request: Request) -> list[tuple[str, str]]:
+    async def _cross_origin_headers(
+        self, request: Request, services: Services
+    ) -> list[tuple[str, str]]:
         """What the rules of the bucket add to an answer, an error too; no bucket has no rules."""
         try:
             name, _ = self._router.place(request)
             if not name:
                 return []
-            bucket = await self._services.store.get_bucket(name)
+            bucket = await services.store.get_bucket(name)
         except (ApiError, NoSuchBucket):
             return []
-        return await cross_origin_headers(self._services.store, request, bucket)
+        return await cross_origin_headers(services.store, request, bucket)
 
-    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+    def _answer(self, request: Request, services: Services) -> Response | Awaitable[Response]:
         """Everything but what CORS adds."""
         route: Route | None = None
         call: Call | None = None
@@ -125,33 +146,33 @@ class S3Service:
         try:
             route = self._router.route(request)
             if route.operation.name == _FORM_UPLOAD:
-                return self._answer_form(request, route)
+                return self._answer_form(request, route, services)
             authenticated = self._authenticate(request)
             principal = authenticated.principal.access_key_id
             if authenticated.query_headers:
                 request = _with_headers(request, authenticated.query_headers)
                 # A header may choose the operation (x-amz-copy-source).
                 route = self._router.route(request)
-            lookups = self._services.store.lookups_now()
+            lookups = services.store.lookups_now()
             if lookups is None:
-                return self._carry_out(request, route, authenticated)
-            call = admit(self._services, request, route, authenticated, lookups)
+                return self._carry_out(request, route, authenticated, services)
+            call = admit(services, request, route, authenticated, lookups)
             at_once = route.operation.at_once
             response = at_once(call, lookups) if at_once is not None else None
             if response is None:
-                return self._carry_out(request, route, authenticated, call)
+                return self._carry_out(request, route, authenticated, services, call)
             _note(response, call)
         except Rs3gwError as error:
             response = self._refusal(error, request, route, call)
         response.principal = principal
         return response
 
-    async def _answer_form(self, request: Request, route: Route) -> Response:
+    async def _answer_form(self, request: Request, route: Route, services: Services) -> Response:
         """An upload by a form, whose signature is in its body."""
         principal = ""
         try:
             response, sender = await post_object(
-                request, route.bucket, services=self._services, signing_keys=self._signing_keys
+                request, route.bucket, services=services, signing_keys=self._signing_keys
             )
             response.operation = _FORM_UPLOAD
             principal = sender.access_key_id
@@ -161,13 +182,18 @@ class S3Service:
         return response
 
     async def _carry_out(
-        self, request: Request, route: Route, authenticated: Authenticated, call: Call | None = None
+        self,
+        request: Request,
+        route: Route,
+        authenticated: Authenticated,
+        services: Services,
+        call: Call | None = None,
     ) -> Response:
         """What has to wait: the handler, and where need be the permission, which gives `call`."""
         try:
             if call is None:
-                lookups = await self._services.store.wait_lookups()
-                call = admit(self._services, request, route, authenticated, lookups)
+                lookups = await services.store.wait_lookups()
+                call = admit(services, request, route, authenticated, lookups)
             handler = route.operation.handler
             assert handler is not None, "what nobody handles is not admitted"
             response = await handler(call)
