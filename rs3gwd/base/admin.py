@@ -9,6 +9,7 @@ travels further.
 import msgspec
 from msgspec import Struct
 
+from rs3gwd.base.kms_keys import KmsKeyState
 from rs3gwd.base.records import AccessKeyStatus, Durability
 
 REQUEST_BYTES_MAX = 64 << 10
@@ -85,6 +86,33 @@ class WorkersRestart(AdminRequest, frozen=True):
     """Begins to replace the frontend processes one by one; `WorkersList` tells how far it is."""
 
 
+class KmsKeyCreate(AdminRequest, frozen=True):
+    """Makes a key of the key management."""
+
+    name: str
+
+
+class KmsKeyList(AdminRequest, frozen=True):
+    """All keys of the key management."""
+
+
+class KmsKeyRotate(AdminRequest, frozen=True):
+    """Gives a key a new version; `key` is a name or an id."""
+
+    key: str
+
+
+class KmsKeySetState(AdminRequest, frozen=True):
+    """Enables or disables a key; `key` is a name or an id."""
+
+    key: str
+    state: KmsKeyState
+
+
+class KmsStatus(AdminRequest, frozen=True):
+    """Where the master key is, and whether it opens the keyring."""
+
+
 AnyAdminRequest = (
     AccountCreate
     | AccountList
@@ -96,6 +124,11 @@ AnyAdminRequest = (
     | NodeStatus
     | WorkersList
     | WorkersRestart
+    | KmsKeyCreate
+    | KmsKeyList
+    | KmsKeyRotate
+    | KmsKeySetState
+    | KmsStatus
 )
 
 
@@ -134,6 +167,18 @@ class WorkerView(Struct, frozen=True):
     restarts: int
 
 
+class KmsKeyView(Struct, frozen=True):
+    """A key as shown; `rotated_ms` is when its newest version was made."""
+
+    name: str
+    key_id: str
+    arn: str
+    state: KmsKeyState
+    versions: int
+    created_ms: int
+    rotated_ms: int
+
+
 class AdminAnswer(Struct, frozen=True):
     """Either `error` (a stable code) with `message`, or the fields that the request fills."""
 
@@ -143,6 +188,7 @@ class AdminAnswer(Struct, frozen=True):
     keys: list[KeyView] = []
     figures: dict[str, bool | int | float | str] = {}
     workers: list[WorkerView] = []
+    kms_keys: list[KmsKeyView] = []
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

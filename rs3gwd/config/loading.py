@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from rs3gwd.config.errors import ConfigError
 from rs3gwd.config.option import Option, Value, options_of
-from rs3gwd.config.settings import Config, DefaultEncryption
+from rs3gwd.config.settings import Config, MasterKeySource
 from rs3gwd.config.sources import (
     CONFIG_ENV,
     CommandLine,
@@ -77,9 +77,7 @@ def _contradictions(config: Config) -> list[str]:
         problems.append("tls.cert_path and tls.key_path go together: set both or neither")
     if bool(config.access_key) != bool(config.secret_key):
         problems.append("access_key and secret_key go together: set both or neither")
-    if config.default_encryption is not DefaultEncryption.NONE:
-        # A node without keys would refuse every write.
-        problems.append("encryption.default: the daemon has no keys to encrypt with yet")
+    problems += _master_key_problems(config)
     if not config.bind_addr:
         problems.append("bind_addr: at least one address is needed")
     if config.segment_preallocate_bytes > config.segment_bytes:
@@ -89,4 +87,22 @@ def _contradictions(config: Config) -> list[str]:
         for address in config.bind_addr
         if int(address.rpartition(":")[2]) > 65_535
     ]
+    return problems
+
+
+def _master_key_problems(config: Config) -> list[str]:
+    source = config.master_key_source
+    problems = []
+    if bool(config.master_key) != (source is MasterKeySource.ENVIRONMENT):
+        problems.append(
+            "encryption.master_key and encryption.master_key_source = environment go together"
+        )
+    if source is MasterKeySource.FILE and not config.master_key_file:
+        problems.append("encryption.master_key_source = file needs encryption.master_key_file")
+    vault = (config.vault_address, config.vault_token_file, config.vault_key)
+    if source is MasterKeySource.VAULT and not all(vault):
+        problems.append(
+            "encryption.master_key_source = vault needs encryption.vault_address, "
+            "encryption.vault_token_file and encryption.vault_key"
+        )
     return problems

@@ -38,6 +38,23 @@ class DefaultEncryption(StrEnum):
     AES256 = "AES256"
 
 
+class MasterKeySource(StrEnum):
+    """Where the master key of the keyring is; AUTO is a file that is made at the first start."""
+
+    AUTO = "auto"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    CREDENTIAL = "credential"
+    VAULT = "vault"
+
+
+class EncryptionAlgorithm(StrEnum):
+    """What new objects and keys are encrypted with."""
+
+    AES256_GCM = "AES256-GCM"
+    CHACHA20_POLY1305 = "ChaCha20-Poly1305"
+
+
 class LogLevel(StrEnum):
     """The least severe messages that are logged."""
 
@@ -445,6 +462,104 @@ class Config(Struct, frozen=True, kw_only=True):
             key="encryption.customer_keys_in_clear",
         ),
     ] = False
+
+    encryption_algorithm: Annotated[
+        EncryptionAlgorithm,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_ENCRYPTION_ALGORITHM",
+            "What new objects and keys are encrypted with. ChaCha20-Poly1305 is for processors "
+            "without AES instructions. What is stored is read with either.",
+            key="encryption.algorithm",
+        ),
+    ] = EncryptionAlgorithm.AES256_GCM
+    master_key_source: Annotated[
+        MasterKeySource,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_MASTER_KEY_SOURCE",
+            "Where the master key is that seals all other keys. auto: in a file, made at the first "
+            "start. file: in a file that is there. environment: in encryption.master_key. "
+            "credential: in the systemd credential master-key. vault: it stays in a Vault.",
+            key="encryption.master_key_source",
+        ),
+    ] = MasterKeySource.AUTO
+    master_key_file: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_MASTER_KEY_FILE",
+            "The file of the master key, for the sources auto and file; empty is master.key under "
+            "storage_root, where whoever steals the disk has both.",
+            shape="a path",
+            key="encryption.master_key_file",
+        ),
+    ] = ""
+    master_key: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_MASTER_KEY",
+            "The master key itself, for the source environment.",
+            pattern=r"[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=",
+            shape="32 bytes as 64 hex digits or in base64",
+            key="encryption.master_key",
+            secret=True,
+        ),
+    ] = ""
+    vault_address: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_VAULT_ADDRESS",
+            "The Vault (or OpenBao) of the source vault; plain http only on this machine.",
+            pattern=r"https?://[^/\s@]+/?",
+            shape="https://host:port",
+            key="encryption.vault_address",
+        ),
+    ] = ""
+    vault_token_file: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_VAULT_TOKEN_FILE",
+            "The file of the token for Vault, read for each request.",
+            shape="a path",
+            key="encryption.vault_token_file",
+        ),
+    ] = ""
+    vault_mount: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_VAULT_MOUNT",
+            "Where the transit engine is mounted in Vault.",
+            pattern=r"[A-Za-z0-9_/-]{1,200}",
+            shape="1 to 200 letters, digits and characters of _/-",
+            key="encryption.vault_mount",
+        ),
+    ] = "transit"
+    vault_key: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_VAULT_KEY",
+            "The name of the transit key in Vault that is the master key.",
+            pattern=r"[A-Za-z0-9_.-]{1,200}",
+            shape="1 to 200 letters, digits and characters of _.-",
+            key="encryption.vault_key",
+        ),
+    ] = ""
+    vault_ca_file: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_VAULT_CA_FILE",
+            "Certificates in PEM to trust for Vault, in place of the system's.",
+            shape="a path",
+            key="encryption.vault_ca_file",
+        ),
+    ] = ""
 
     log_level: Annotated[
         LogLevel,

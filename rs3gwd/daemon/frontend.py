@@ -23,6 +23,8 @@ from rs3gwd.gateway.pages import Readiness
 from rs3gwd.node.local import LocalDirectory, LocalStore
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
+from rs3gwd.transform.keyring import Keyring
+from rs3gwd.transform.object_keys import KeyringObjectKeys
 
 
 class Ports(Struct, frozen=True):
@@ -46,6 +48,7 @@ def make_gateway(
     *,
     addresses: Sequence[ListenAddress],
     host_id: str,
+    keyring: Keyring,
     observer: Observer,
     pages: Pages,
     ports: Ports,
@@ -70,6 +73,7 @@ def make_gateway(
             new_buckets=config.new_buckets,
             host_id=host_id,
             memory=engine.memory,
+            keys=KeyringObjectKeys(keyring, region=config.region, random=ports.random),
             default_encryption=default_encryption(config.default_encryption),
             takes_customer_keys_in_clear=config.customer_keys_in_clear,
         )

@@ -26,6 +26,7 @@ from rs3gwd.engine.engine import Engine
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.gateway.listener import bind_shared
 from rs3gwd.observe.metrics import Metrics
+from rs3gwd.transform.keyring import Keyring
 
 
 class Ground(Struct, frozen=True):
@@ -34,6 +35,7 @@ class Ground(Struct, frozen=True):
 
     engine: Engine
     host_id: str
+    keyring: Keyring
     metrics_token: str | None
     secrets: tuple[str, ...]
     store_lock: int
@@ -92,6 +94,7 @@ class LocalFront:
             ground.engine,
             addresses=[address_of(text, secure=secure) for text in config.bind_addr],
             host_id=ground.host_id,
+            keyring=ground.keyring,
             observer=self._watcher,
             pages=Pages(self._render, ground.metrics_token),
             ports=self._ports,

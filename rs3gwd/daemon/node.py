@@ -5,7 +5,8 @@
         -> Front                         (S3, metrics and health on one port, here or in workers)
         -> Administration -> AdminServer (rs3gwctl, over a Unix socket)
 
-Order of the start: worker processes begin to load, the engine opens and recovers, the root account
+Order of the start: worker processes begin to load, the engine opens and recovers, the
+keyring is opened by the master key, the root account
 is made sure of, the listeners bind, READY. Order of the end: the front drains, then the admin
 socket closes, then the engine: nobody is told yes by a part whose ground is gone.
 """
@@ -20,10 +21,17 @@ import trio
 
 from rs3gwd.base.admin import SOCKET_PATH
 from rs3gwd.config import Config
-from rs3gwd.daemon.bootstrap import ensure_metrics_token, ensure_root, welcome
+from rs3gwd.daemon.bootstrap import (
+    RootCredentials,
+    ensure_metrics_token,
+    ensure_root,
+    welcome,
+)
 from rs3gwd.daemon.figures import node_figures, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, url_of
 from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
+from rs3gwd.daemon.key_administering import KeyAdministration
+from rs3gwd.daemon.keyrings import make_keyring
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import claim_store, data_root, open_engine
@@ -112,6 +120,7 @@ class Node:
     async def _serve(self, front: Front, engine: Engine, store_lock: int, orders: Orders) -> None:
         config = self._config
         store, directory = LocalStore(engine), LocalDirectory(engine)
+        keyring, management = await make_keyring(config, engine, self._ports)
         credentials = await ensure_root(
             store, directory, config, clock=self._ports.clock, random=self._ports.random
         )
@@ -121,13 +130,15 @@ class Node:
             engine=engine,
             host_id=self._ports.random.token_bytes(12).hex(),
             metrics_token=ensure_metrics_token(config) if config.metrics_enabled else None,
-            secrets=(credentials.secret_access_key,) if credentials else (),
+            keyring=keyring,
+            secrets=_secrets(config, credentials),
             store_lock=store_lock,
         )
         for secret in ground.secrets:
             self._logs.redactor.add_secret(secret)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._make_admin(front, engine, store, directory).serve)
+            keys = KeyAdministration(keyring, management, region=config.region)
+            await nursery.start(self._make_admin(front, engine, keys).serve)
             place = await nursery.start(front.serve, ground)
             nursery.start_soon(keep_watchdog, self._notifier, front.is_healthy)
             nursery.start_soon(give_back_memory, self._ports.threads)
@@ -146,19 +157,17 @@ class Node:
             self._log.info("stopped", connections_cut=cut)
             nursery.cancel_scope.cancel()
 
-    def _make_admin(
-        self, front: Front, engine: Engine, store: LocalStore, directory: LocalDirectory
-    ) -> AdminServer:
+    def _make_admin(self, front: Front, engine: Engine, keys: KeyAdministration) -> AdminServer:
         administration = Administration(
-            store=store,
-            directory=directory,
+            store=LocalStore(engine),
+            directory=LocalDirectory(engine),
             clock=self._ports.clock,
             random=self._ports.random,
             figures=lambda: node_figures(engine, front.figures()),
         )
         return AdminServer(
             str(data_root(self._config) / SOCKET_PATH),
-            front.administer(administration.handle),
+            front.administer(keys.before(administration.handle)),
             on_failure=lambda error: self._log.error("admin request failed", exc_info=error),
         )
 
@@ -172,3 +181,9 @@ class Node:
                 self._log.error("certificate and key stay as they were", reason=str(error))
             else:
                 self._log.info("reloaded")
+
+
+def _secrets(config: Config, credentials: RootCredentials | None) -> tuple[str, ...]:
+    """What is to be masked in logs."""
+    made = (credentials.secret_access_key,) if credentials else ()
+    return (*made, config.master_key) if config.master_key else made

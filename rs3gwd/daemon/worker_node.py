@@ -37,6 +37,7 @@ from rs3gwd.daemon.control import (
 )
 from rs3gwd.daemon.figures import register_front, register_log, register_worker_engine
 from rs3gwd.daemon.frontend import Pages, Ports, make_gateway
+from rs3gwd.daemon.keyrings import open_keyring
 from rs3gwd.daemon.logs import Logs, open_logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import data_root, engine_settings
@@ -141,11 +142,13 @@ class Worker:
     async def _serve(self, engine: WorkerEngine) -> None:
         begin = self._begin
         self._scrapes = Scrapes(self._talk)
+        keyring = await open_keyring(begin.config, engine, self._ports)
         self._gateway = make_gateway(
             begin.config,
             engine,
             addresses=self._inherited.addresses,
             host_id=begin.host_id,
+            keyring=keyring,
             observer=self._watcher,
             pages=Pages(self._scrapes.scrape, begin.metrics_token),
             ports=self._ports,

@@ -18,6 +18,11 @@ from rs3gwd.base.admin import (
     KeyDelete,
     KeySetStatus,
     KeyView,
+    KmsKeyCreate,
+    KmsKeyList,
+    KmsKeyRotate,
+    KmsKeySetState,
+    KmsStatus,
     NodeStatus,
     WorkersList,
     WorkersRestart,
@@ -42,7 +47,8 @@ Figures = Callable[[], dict[str, int | float | str]]
 class Administration:
     """Carries out admin requests on a store; `figures` gives what NodeStatus shows.
 
-    What concerns the processes of a daemon is answered by the daemon itself, in front of this.
+    What concerns the processes of a daemon, and the keys that only it can open, is answered by the
+    daemon itself, in front of this.
     """
 
     def __init__(
@@ -70,6 +76,11 @@ class Administration:
             NodeStatus: self._status,
             WorkersList: self._refuse_workers,
             WorkersRestart: self._refuse_workers,
+            KmsKeyCreate: self._refuse_keys,
+            KmsKeyList: self._refuse_keys,
+            KmsKeyRotate: self._refuse_keys,
+            KmsKeySetState: self._refuse_keys,
+            KmsStatus: self._refuse_keys,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:
@@ -134,6 +145,9 @@ class Administration:
 
     async def _refuse_workers(self, request: WorkersList | WorkersRestart) -> AdminAnswer:
         raise InvalidRequest("no daemon with workers runs on this store")
+
+    async def _refuse_keys(self, request: AnyAdminRequest) -> AdminAnswer:
+        raise InvalidRequest("keys are opened by the daemon alone: start it")
 
     def _check_number(self, account: AccountRecord) -> None:
         """Policies know accounts by number: no two may share one."""

@@ -181,8 +181,8 @@ def _row(
     )
 
 
-_NO_KEYS = "encrypts only where the node has keys, which the daemon does not yet; no aws:kms:dsse"
-_NO_OBJECT_EXTRAS = f"{_NO_KEYS}; no appends"
+_NO_DSSE = "no aws:kms:dsse"
+_NO_OBJECT_EXTRAS = f"{_NO_DSSE}; no appends"
 
 OPERATIONS: tuple[Operation, ...] = (
     # The service.
@@ -289,7 +289,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT /Bucket?encryption",
         "s3:PutEncryptionConfiguration",
         put_bucket_encryption,
-        partial=_NO_KEYS,
+        partial=_NO_DSSE,
     ),
     _row(
         "DeleteBucketEncryption",

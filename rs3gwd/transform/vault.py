@@ -38,12 +38,12 @@ class VaultTransport(Protocol):
         ...
 
 
-class _Data(Struct):
+class _Data(Struct, frozen=True):
     ciphertext: str = ""
     plaintext: str = ""
 
 
-class _Answer(Struct):
+class _Answer(Struct, frozen=True):
     data: _Data = _Data()
     errors: list[str] = []
 

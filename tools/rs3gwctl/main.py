@@ -1,4 +1,4 @@
-"""`rs3gwctl`: accounts, buckets, status, workers, check and repair of the node on this machine.
+"""`rs3gwctl`: accounts, buckets, keys, status, workers, check, repair of the node on this machine.
 
 Everything but `policy`, which asks files, works on a data directory: through the daemon's admin
 socket where one runs, on the store itself where none does. Exit status: 0, 1 when the command
@@ -16,6 +16,7 @@ from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.inspection import check, repair
+from tools.rs3gwctl.kms import kms
 from tools.rs3gwctl.policy import policy
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
@@ -51,7 +52,7 @@ def status(context: click.Context) -> None:
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
 
 
-for command in (account, bucket, check, policy, repair, workers):
+for command in (account, bucket, check, kms, policy, repair, workers):
     main.add_command(command)
 
 

@@ -66,7 +66,10 @@ def test_all_problems_of_all_sources_are_told_at_once() -> None:
     ("environ", "problem"),
     [
         ({"RS3GW_TLS_CERT": "c.pem"}, "tls.cert_path and tls.key_path go together"),
-        ({"RS3GW_DEFAULT_ENCRYPTION": "AES256"}, "encryption.default"),
+        ({"RS3GW_MASTER_KEY": "ab" * 32}, "encryption.master_key_source = environment"),
+        ({"RS3GW_MASTER_KEY_SOURCE": "environment"}, "go together"),
+        ({"RS3GW_MASTER_KEY_SOURCE": "file"}, "needs encryption.master_key_file"),
+        ({"RS3GW_MASTER_KEY_SOURCE": "vault"}, "encryption.vault_token_file"),
         ({"RS3GW_ACCESS_KEY": "root"}, "access_key and secret_key go together"),
         ({"RS3GW_BIND_ADDR": ","}, "at least one address is needed"),
         ({"RS3GW_BIND_ADDR": ":65536"}, "the port of ':65536' is above 65535"),

@@ -1,0 +1,51 @@
+"""The keyring of one process, opened and checked; in the core also made at the first start."""
+
+import os
+
+import structlog
+
+from rs3gwd.base.errors import DiskError
+from rs3gwd.config import Config
+from rs3gwd.config.settings import EncryptionAlgorithm
+from rs3gwd.daemon.frontend import Ports
+from rs3gwd.daemon.master_keys import open_master_key
+from rs3gwd.engine.face import EngineFace
+from rs3gwd.node.local import LocalKmsKeys, LocalStore
+from rs3gwd.transform.key_management import KeyManagement
+from rs3gwd.transform.keyring import Keyring
+from rs3gwd.transform.sealed import Algorithm
+
+_ALGORITHMS = {
+    EncryptionAlgorithm.AES256_GCM: Algorithm.AES_256_GCM,
+    EncryptionAlgorithm.CHACHA20_POLY1305: Algorithm.CHACHA20_POLY1305,
+}
+
+
+async def open_keyring(config: Config, engine: EngineFace, ports: Ports) -> Keyring:
+    """The keyring of the store. Raises KeyringRefused, KeyProviderUnavailable, DataCorrupt."""
+    keys = LocalKmsKeys(engine)
+    master = open_master_key(
+        config,
+        os.environ,
+        random=ports.random,
+        threads=ports.threads,
+        is_first_start=not keys.all(),
+    )
+    algorithm = _ALGORITHMS[config.encryption_algorithm]
+    keyring = Keyring(keys, master, random=ports.random, algorithm=algorithm)
+    await keyring.check()
+    return keyring
+
+
+async def make_keyring(
+    config: Config, engine: EngineFace, ports: Ports
+) -> tuple[Keyring, KeyManagement]:
+    """As `open_keyring`, with the server's own keys made if they are missing."""
+    keyring = await open_keyring(config, engine, ports)
+    management = KeyManagement(LocalStore(engine), keyring, clock=ports.clock, random=ports.random)
+    try:
+        await management.ensure_own_keys()
+    except DiskError as error:
+        # A full disk must still be served: how else could somebody delete from it?
+        structlog.get_logger().error("the keyring cannot be made", reason=str(error))
+    return keyring, management
