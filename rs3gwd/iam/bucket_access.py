@@ -30,6 +30,7 @@ from rs3gwd.iam.acl import private_acl
 from rs3gwd.iam.policy.document import BUCKET_CHARACTERS_MAX, PolicyKind
 from rs3gwd.iam.policy.public import is_public_policy
 from rs3gwd.iam.policy.reading import read_policy
+from rs3gwd.iam.policy.silence import Silences
 from rs3gwd.iam.policy.statements import CompiledPolicy
 
 KEPT_BUCKETS_MAX = 1024
@@ -74,7 +75,7 @@ ALL_BLOCKED = PublicAccessBlock(
 
 
 class BucketAccess(Struct, frozen=True):
-    """What the documents of a bucket come to."""
+    """What the documents of a bucket come to; `silences` are the policy's, where there is one."""
 
     name: str
     owner_id: str
@@ -85,6 +86,7 @@ class BucketAccess(Struct, frozen=True):
     policy_is_public: bool
     requester_pays: bool
     tags: list[tuple[str, str]]
+    silences: Silences | None = None
 
     @property
     def lists_count(self) -> bool:
@@ -141,6 +143,7 @@ def read_access(bucket: BucketRecord, read: Reader) -> BucketAccess:
         policy_is_public=policy is not None and is_public_policy(policy.document),
         requester_pays=read(bucket, Kind.REQUEST_PAYMENT) is not None,
         tags=bucket.tags or [],
+        silences=None if policy is None else Silences(policy),
     )
 
 

@@ -18,7 +18,7 @@ Source: "How Amazon S3 authorizes a request" in the Amazon S3 User Guide.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,7 +30,8 @@ from rs3gwd.iam.bucket_access import BucketAccess
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.permissions import Permissions, bare_permissions
 from rs3gwd.iam.policy.context import Access
-from rs3gwd.iam.policy.evaluate import Policies, Reason, Verdict, evaluate
+from rs3gwd.iam.policy.evaluate import Outcome, Policies, Reason, Verdict, evaluate
+from rs3gwd.iam.policy.silence import Silence
 from rs3gwd.iam.policy.statements import Strength
 from rs3gwd.iam.principal import Decision, Principal
 from rs3gwd.iam.request_side import RequestSide
@@ -46,6 +47,8 @@ class ObjectFacts(Struct, frozen=True):
     acl: list[Grant]
     tags: list[tuple[str, str]]
 
+
+_OWNS = "owns the bucket"
 
 FindObject = Callable[[], ObjectFacts | None]
 """Looks the object of a question up; None where there is none."""
@@ -130,8 +133,17 @@ class Gate:
         """Why it is permitted, or None."""
         needed = NEEDED.get(action) if access.lists_count else None
         is_about_object = needed is not None and needed[0] is Subject.OBJECT
-        if access.policy is None and self._is_root and self.owns(access) and not is_about_object:
-            return "owns the bucket"
+        silence: Silence | None = None
+        remembered: Hashable = None
+        if self._is_root and self.owns(access) and not is_about_object:
+            if access.policy is None:
+                return _OWNS
+            if access.silences is not None:
+                side = self._side
+                silence = access.silences.of(action, self._who().caller)
+                remembered = silence.key_of(resource, side.request, side.query, side.now_ms)
+                if silence.covers(remembered):
+                    return _OWNS
         if self.is_charged(access) and not (self._side.pays and self.principal.account):
             return None
         owner_id, policy, strength = access.owner_id, access.policy, Strength.NONE
@@ -151,6 +163,8 @@ class Gate:
         verdict = self._evaluate(
             action, resource, account_id_of(owner_id), policies, access, find_object
         )
+        if silence is not None and verdict.outcome is not Outcome.DENIED:
+            silence.remember(remembered)
         return verdict.reason if verdict.is_allowed else None
 
     def _evaluate(

@@ -83,7 +83,7 @@ class RequestKeys:
         row = _ROWS.get(key)
         if row is not None:
             return row(self._facts)
-        header = _HEADERS.get(key)
+        header = HEADER_OF_KEY.get(key)
         if header is not None:
             return _one(self._facts.headers.get(header))
         head, slash, name = key.partition("/")
@@ -167,7 +167,9 @@ def _signature_version(facts: RequestFacts) -> Values:
 def _signature_age(facts: RequestFacts) -> Values:
     if facts.signature is None or facts.signature.signed_ms is None:
         return None
-    return (str(max(facts.now_ms - facts.signature.signed_ms, 0)),)
+    # Signatures are dated to the second, and so is their age, in the milliseconds that AWS has.
+    now_ms = facts.now_ms // 1000 * 1000
+    return (str(max(now_ms - facts.signature.signed_ms, 0)),)
 
 
 def _remaining_days(facts: RequestFacts) -> Values:
@@ -227,7 +229,7 @@ _ROWS: dict[str, Callable[[RequestFacts], Values]] = {
 }
 """Keys that are worked out."""
 
-_HEADERS = {
+HEADER_OF_KEY = {
     **{
         f"s3:{header}": header
         for header in (

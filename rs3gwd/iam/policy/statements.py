@@ -62,6 +62,7 @@ class CompiledStatement:
         "action_patterns",
         "conditions",
         "is_deny",
+        "resources_text",
         "statement",
     )
 
@@ -91,6 +92,12 @@ class CompiledStatement:
         self._open = tuple(each for each in statement.resources if each.variables)
         is_plain = len(matchers) == 1 and not self._open and not statement.is_not_resource
         self._only: Matcher | None = matchers[0] if is_plain else None
+        self.resources_text = tuple(sorted(each.text for each in statement.resources))
+
+    @property
+    def plain_resource(self) -> Matcher | None:
+        """Whether a resource is named, where that is one comparison without variables."""
+        return self._only
 
     def names_action(self, lowered: str) -> bool:
         """Whether Action, or what NotAction leaves, has an action in lower case."""
