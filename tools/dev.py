@@ -64,7 +64,7 @@ def usage() -> str:
     lines = ["usage: python3 tools/dev.py <command> [options]", ""]
     for name, command in COMMANDS.items():
         summary = (command.__doc__ or "").splitlines()[0]
-        lines.append(f"  {name:<7}{summary}")
+        lines.append(f"  {name:<9}{summary}")
     return "\n".join(lines)
 
 
@@ -81,6 +81,13 @@ def run_node(arguments: Sequence[str]) -> int:
     os.chdir(ROOT)
     # The daemon takes our place, so that signals reach it and its exit code is ours.
     os.execv(PYTHON, [str(PYTHON), "-m", "rs3gwd.daemon.main", *arguments])
+
+
+def run_cluster(arguments: Sequence[str]) -> int:
+    """Start some nodes of a cluster on this machine (default 3), with certificates of their own."""
+    install()
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", "rs3gwd.testing.local_cluster", *arguments])
 
 
 def run_tests(arguments: Sequence[str]) -> int:
@@ -131,6 +138,7 @@ def run_simulation(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run_node,
+    "cluster": run_cluster,
     "test": run_tests,
     "check": run_checks,
     "bench": run_benchmark,

@@ -48,6 +48,7 @@ class Topic(StrEnum):
     PROCESSES = "Processes"
     LIMITS = "Limits"
     STORAGE = "Storage"
+    CLUSTER = "Cluster"
     IDENTITY = "Identity"
     ENCRYPTION = "Encryption"
     OBSERVE = "Observing"

@@ -370,6 +370,55 @@ class Config(Struct, frozen=True, kw_only=True):
             shape="lower-case letters, digits and hyphens",
         ),
     ] = "us-east-1"
+    cluster_enabled: Annotated[
+        bool,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_ENABLED",
+            "Whether this node is one of a cluster. Its certificate is then in the folder cluster "
+            "under storage_root, and it runs without workers.",
+            key="cluster.enabled",
+        ),
+    ] = False
+    cluster_seed_nodes: Annotated[
+        tuple[str, ...],
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_SEED_NODES",
+            "The nodes that the cluster begins with, this one among them, the same on each: number "
+            "and the address where the others reach it, at which it listens.",
+            pattern=r"[1-9][0-9]{0,17}@" + _ADDRESS,
+            shape="number@host:port",
+            key="cluster.seed_nodes",
+        ),
+    ] = ()
+    cluster_groups: Annotated[
+        int,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_GROUPS",
+            "Parts that the index of objects is divided into, each with a leader of its own; fixed "
+            "when the cluster is made.",
+            unit="groups",
+            least=1,
+            most=15,
+            key="cluster.groups",
+        ),
+    ] = 8
+    replication_factor: Annotated[
+        int,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_REPLICATION_FACTOR",
+            "Nodes that keep the bytes of an object, or all if there are fewer; a majority of them "
+            "has synced a write before it is acknowledged.",
+            unit="nodes",
+            least=1,
+            most=7,
+            key="cluster.replication_factor",
+        ),
+    ] = 3
+
     access_key: Annotated[
         str,
         Spec(

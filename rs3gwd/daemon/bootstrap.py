@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import trio
 from msgspec import Struct
 
 from rs3gwd.base.commands import PutAccessKey, PutAccount
@@ -21,6 +22,9 @@ from rs3gwd.iam.accounts import make_access_key, make_account
 
 CREDENTIALS_FILE = "root-credentials.json"
 METRICS_TOKEN_FILE = "metrics.token"
+
+ROOT_INTERVAL_SECONDS = 0.1
+"""How often a node that joins in at the first start looks whether there is a root account yet."""
 
 
 class RootCredentials(Struct, frozen=True):
@@ -63,6 +67,15 @@ async def ensure_root(
     await store.submit(PutAccount(account=account))
     await store.submit(PutAccessKey(access_key=key))
     return None if config.secret_key else credentials
+
+
+async def wait_root(directory: Directory) -> None:
+    """Until another node of the cluster has made the root account and its key."""
+    while True:
+        root = next((each for each in directory.accounts() if each.is_root), None)
+        if root is not None and directory.access_keys(root.canonical_id):
+            return
+        await trio.sleep(ROOT_INTERVAL_SECONDS)
 
 
 def ensure_metrics_token(config: Config) -> str:

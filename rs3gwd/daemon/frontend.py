@@ -3,7 +3,7 @@
 What it is not: it opens no store and starts nothing else. A node without workers and every worker
 build the same front, over whatever engine the process has:
 
-    engine -> LocalStore, LocalDirectory -> S3Service -> Gateway <- pages (metrics, health)
+    engine -> store, directory -> S3Service -> Gateway <- pages (metrics, health)
 """
 
 import ssl
@@ -14,13 +14,13 @@ from msgspec import Struct
 from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.config import Config
 from rs3gwd.daemon.settings import default_encryption, gateway_limits, presigned_v2_methods
+from rs3gwd.daemon.stores import Stores
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.gateway.front import Observer
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.gateway.listener import ListenAddress
 from rs3gwd.gateway.pages import Pages as GatewayPages
 from rs3gwd.gateway.pages import Readiness
-from rs3gwd.node.local import LocalDirectory, LocalStore
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.transform.keyring import Keyring
@@ -52,6 +52,7 @@ def make_gateway(
     observer: Observer,
     pages: Pages,
     ports: Ports,
+    stores: Stores,
     sharers: int = 1,
 ) -> Gateway:
     """The front, not serving yet; `sharers` processes divide the node's bounds among them.
@@ -61,8 +62,9 @@ def make_gateway(
     """
     service = S3Service(
         Services(
-            store=LocalStore(engine),
-            directory=LocalDirectory(engine),
+            store=stores.store,
+            directory=stores.directory,
+            begin_store=stores.begin,
             clock=ports.clock,
             random=ports.random,
             threads=ports.threads,

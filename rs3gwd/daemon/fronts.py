@@ -18,6 +18,7 @@ from rs3gwd.daemon.figures import register_front, register_workers
 from rs3gwd.daemon.frontend import Pages, Ports, make_gateway, tls_context
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.settings import address_of
+from rs3gwd.daemon.stores import Stores
 from rs3gwd.daemon.supervisor import Charge, Supervisor
 from rs3gwd.daemon.watching import RequestWatcher
 from rs3gwd.daemon.worker_process import WorkerProcess, worker_command
@@ -39,6 +40,7 @@ class Ground(Struct, frozen=True):
     metrics_token: str | None
     secrets: tuple[str, ...]
     store_lock: int
+    stores: Stores
 
 
 class Front(Protocol):
@@ -98,6 +100,7 @@ class LocalFront:
             observer=self._watcher,
             pages=Pages(self._render, ground.metrics_token),
             ports=self._ports,
+            stores=ground.stores,
         )
         register_front(self._metrics, gateway, self._watcher)
         async with trio.open_nursery() as nursery:

@@ -5,12 +5,13 @@ import os
 import structlog
 
 from rs3gwd.base.errors import DiskError
+from rs3gwd.base.ports import ObjectStore
 from rs3gwd.config import Config
 from rs3gwd.config.settings import EncryptionAlgorithm
 from rs3gwd.daemon.frontend import Ports
 from rs3gwd.daemon.master_keys import open_master_key
 from rs3gwd.engine.face import EngineFace
-from rs3gwd.node.local import LocalKmsKeys, LocalStore
+from rs3gwd.node.local import LocalKmsKeys
 from rs3gwd.transform.key_management import KeyManagement
 from rs3gwd.transform.keyring import Keyring
 from rs3gwd.transform.sealed import Algorithm
@@ -38,11 +39,11 @@ async def open_keyring(config: Config, engine: EngineFace, ports: Ports) -> Keyr
 
 
 async def make_keyring(
-    config: Config, engine: EngineFace, ports: Ports
+    config: Config, engine: EngineFace, ports: Ports, store: ObjectStore
 ) -> tuple[Keyring, KeyManagement]:
     """As `open_keyring`, with the server's own keys made if they are missing."""
     keyring = await open_keyring(config, engine, ports)
-    management = KeyManagement(LocalStore(engine), keyring, clock=ports.clock, random=ports.random)
+    management = KeyManagement(store, keyring, clock=ports.clock, random=ports.random)
     try:
         await management.ensure_own_keys()
     except DiskError as error:

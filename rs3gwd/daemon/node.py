@@ -25,8 +25,10 @@ from rs3gwd.daemon.bootstrap import (
     RootCredentials,
     ensure_metrics_token,
     ensure_root,
+    wait_root,
     welcome,
 )
+from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, url_of
 from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
@@ -35,13 +37,13 @@ from rs3gwd.daemon.keyrings import make_keyring
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import claim_store, data_root, open_engine
+from rs3gwd.daemon.stores import Stores
 from rs3gwd.daemon.watching import EngineWatcher
 from rs3gwd.daemon.worker_process import WorkerProcess
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 from rs3gwd.gateway.admin_server import AdminServer
 from rs3gwd.iam.administration import Administration
-from rs3gwd.node.local import LocalDirectory, LocalStore
 from rs3gwd.observe.metrics import Metrics
 from rs3gwd.observe.notify import Notifier, keep_watchdog
 
@@ -110,20 +112,30 @@ class Node:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
-                await self._serve(front, engine, store_lock, orders)
+                async with open_stores(self._config, engine, self._ports) as stores:
+                    await self._serve(front, engine, stores, store_lock, orders)
                 nursery.cancel_scope.cancel()
         finally:
             # Before the store is closed nobody may be left who writes to it.
             front.close()
             await engine.close()
 
-    async def _serve(self, front: Front, engine: Engine, store_lock: int, orders: Orders) -> None:
+    async def _serve(
+        self, front: Front, engine: Engine, stores: Stores, store_lock: int, orders: Orders
+    ) -> None:
         config = self._config
-        store, directory = LocalStore(engine), LocalDirectory(engine)
-        keyring, management = await make_keyring(config, engine, self._ports)
-        credentials = await ensure_root(
-            store, directory, config, clock=self._ports.clock, random=self._ports.random
-        )
+        if not stores.is_founder:
+            await wait_root(stores.directory)
+        keyring, management = await make_keyring(config, engine, self._ports, stores.store)
+        credentials = None
+        if stores.is_founder:
+            credentials = await ensure_root(
+                stores.store,
+                stores.directory,
+                config,
+                clock=self._ports.clock,
+                random=self._ports.random,
+            )
         register_engine(self._metrics, engine, self._engine_watcher)
         register_log(self._metrics, self._logs.writer)
         ground = Ground(
@@ -133,12 +145,13 @@ class Node:
             keyring=keyring,
             secrets=_secrets(config, credentials),
             store_lock=store_lock,
+            stores=stores,
         )
         for secret in ground.secrets:
             self._logs.redactor.add_secret(secret)
         async with trio.open_nursery() as nursery:
             keys = KeyAdministration(keyring, management, region=config.region)
-            await nursery.start(self._make_admin(front, engine, keys).serve)
+            await nursery.start(self._make_admin(front, engine, stores, keys).serve)
             place = await nursery.start(front.serve, ground)
             nursery.start_soon(keep_watchdog, self._notifier, front.is_healthy)
             nursery.start_soon(give_back_memory, self._ports.threads)
@@ -157,10 +170,12 @@ class Node:
             self._log.info("stopped", connections_cut=cut)
             nursery.cancel_scope.cancel()
 
-    def _make_admin(self, front: Front, engine: Engine, keys: KeyAdministration) -> AdminServer:
+    def _make_admin(
+        self, front: Front, engine: Engine, stores: Stores, keys: KeyAdministration
+    ) -> AdminServer:
         administration = Administration(
-            store=LocalStore(engine),
-            directory=LocalDirectory(engine),
+            store=stores.store,
+            directory=stores.directory,
             clock=self._ports.clock,
             random=self._ports.random,
             figures=lambda: node_figures(engine, front.figures()),

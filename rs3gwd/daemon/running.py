@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import trio
 
+from cluster.base.errors import ClusterError
 from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.config import Config
 from rs3gwd.daemon.logs import make_log_lock, open_logs
@@ -23,9 +24,9 @@ def run_node(config: Config, processes: Sequence[WorkerProcess]) -> int:
     node = Node(config, logs=logs, notifier=Notifier(os.environ), processes=processes)
     try:
         trio.run(_serve, node)
-    except (Rs3gwError, OSError, ExceptionGroup) as error:
+    except (Rs3gwError, ClusterError, OSError, ExceptionGroup) as error:
         causes = leaves_of(error)
-        if not all(isinstance(cause, (Rs3gwError, OSError)) for cause in causes):
+        if not all(isinstance(cause, (Rs3gwError, ClusterError, OSError)) for cause in causes):
             raise
         for cause in causes:
             print(f"rs3gwd: {cause}", file=sys.stderr)

@@ -42,6 +42,7 @@ from rs3gwd.daemon.logs import Logs, open_logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import data_root, engine_settings
 from rs3gwd.daemon.process import CORE_GONE, leaves_of, prepare_process
+from rs3gwd.daemon.stores import local_stores
 from rs3gwd.daemon.watching import RequestWatcher
 from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.system import FileDisk, SystemClock, SystemRandom, TrioThreads
@@ -152,6 +153,7 @@ class Worker:
             observer=self._watcher,
             pages=Pages(self._scrapes.scrape, begin.metrics_token),
             ports=self._ports,
+            stores=local_stores(engine),
             sharers=begin.count,
         )
         register_front(self._metrics, self._gateway, self._watcher)

@@ -20,7 +20,10 @@ from rs3gwd.config.option import AUTO
 
 
 def worker_count(config: Config) -> int:
-    """Frontend processes to run, 0 for none."""
+    """Frontend processes to run, 0 for none: a node of a cluster is one process, since its groups
+    and its clients share one view of what is proved to be current."""
+    if config.cluster_enabled:
+        return 0
     if config.workers != AUTO:
         return config.workers
     return len(os.sched_getaffinity(0))

@@ -285,7 +285,7 @@ class StoreSession:
             return await self._parts.buckets.change(command, command.name)
         if isinstance(command, ForgetUploads):
             return await self._forget_uploads(command)
-        if getattr(command, "key", None) is None:
+        if getattr(command, "bucket", None) is None:
             return await self._propose_system(command)
         data: bytes | None = None
         if staged is not None:

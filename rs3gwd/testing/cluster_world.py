@@ -50,7 +50,13 @@ SETTINGS = ClusterSettings(
     groups=GROUPS,
     host=GroupSettings(proposal_bytes_max=4 << 20, care_interval_s=0.5),
     fanout=FanoutSettings(stall_s=2.0, sync_timeout_s=5.0, idle_s=5.0),
-    upkeep=UpkeepSettings(fetch_interval_s=0.5, fetch_grace_s=0.5, retry_max_s=2.0),
+    upkeep=UpkeepSettings(
+        fetch_interval_s=0.5,
+        fetch_grace_s=0.5,
+        retry_max_s=2.0,
+        reclaim_interval_s=5.0,
+        reclaim_age_s=60.0,
+    ),
     bucket_repair_interval_s=1.0,
     bucket_repair_patience_s=15.0,
 )

@@ -1,0 +1,141 @@
+"""A node of a cluster: its certificate, its log, its connections and its groups, over the engine.
+
+What it is not: nothing of it runs on a single node. Under the data directory lie `cluster/` with
+the node's certificate and key and the roots that it trusts (`cluster.drivers.authority`), and
+`wal/` with the log of all groups. Which node this is says its certificate; where the others are
+says the configuration.
+
+Order of the start: the log is read, the groups begin, the transport listens, a majority is found.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from cluster.authority.certificates import PeerCertificate
+from cluster.base.errors import IdentityError
+from cluster.drivers.authority import AuthorityFolder
+from cluster.drivers.transport import Transport
+from cluster.drivers.transport_network import Address, TlsNetwork
+from cluster.raft.identity import NodeIdentity
+from cluster.wal.wal import Wal
+from rs3gwd.base.errors import Overloaded
+from rs3gwd.config import Config
+from rs3gwd.daemon.frontend import Ports
+from rs3gwd.daemon.opening import data_root
+from rs3gwd.daemon.settings import address_of
+from rs3gwd.daemon.stores import Stores, local_stores
+from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.system import FileDisk
+from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+
+AUTHORITY_FOLDER = "cluster"
+WAL_FOLDER = "wal"
+
+
+@asynccontextmanager
+async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIterator[Stores]:
+    """What the node serves, over its running engine.
+
+    Raises (in a group, for a cluster) IdentityError, WalDamaged, OSError, and as `ClusterNode.run`.
+    """
+    if not config.cluster_enabled:
+        yield local_stores(engine)
+        return
+    root = data_root(config)
+    folder = AuthorityFolder(root / AUTHORITY_FOLDER)
+    certificate = await ports.threads.run(folder.read_node)
+    wal = await ports.threads.run(
+        partial(Wal.open, FileDisk(str(root)), WAL_FOLDER, random=ports.random)
+    )
+    try:
+        identity = await ports.threads.run(wal.identity)
+        if identity is None:
+            token = ports.random.token_bytes(16)
+            identity = NodeIdentity(certificate.cluster, certificate.node, token)
+        _check_certificate(identity, certificate)
+        async with _cluster_node(config, engine, ports, wal, identity, folder) as node:
+            founder = min(seed_addresses(config))
+            yield Stores(
+                node.store, node.directory, node.store.begin, is_founder=identity.node == founder
+            )
+    finally:
+        await ports.threads.run(wal.close)
+
+
+@asynccontextmanager
+async def _cluster_node(
+    config: Config,
+    engine: Engine,
+    ports: Ports,
+    wal: Wal,
+    identity: NodeIdentity,
+    folder: AuthorityFolder,
+) -> AsyncIterator[ClusterNode]:
+    addresses = seed_addresses(config)
+    if identity.node not in addresses:
+        raise IdentityError(f"cluster.seed_nodes does not say where node {identity.node} listens")
+    host, port = addresses[identity.node]
+    listeners = await trio.open_tcp_listeners(port, host=host or None)
+    network = TlsNetwork(
+        listeners,
+        lambda node: [addresses[node]] if node in addresses else [],
+        folder.tls(),
+    )
+    transport = Transport(
+        identity, network, check=partial(_check_peer, identity), random=ports.random
+    )
+    node = await ClusterNode.open(
+        engine,
+        identity=identity,
+        members=tuple(sorted(addresses)),
+        wal=wal,
+        ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads),
+        settings=ClusterSettings(groups=config.cluster_groups, copies=config.replication_factor),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(transport.run)
+        await nursery.start(node.run)
+        await _wait_majority(node)
+        yield node
+        await transport.drain()
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_majority(node: ClusterNode) -> None:
+    """Until this node can read: nodes of a cluster start in any order."""
+    log = structlog.get_logger()
+    while True:
+        try:
+            await node.store.begin("", b"")
+        except Overloaded as error:
+            log.info("waiting for a majority of the cluster", reason=str(error))
+        else:
+            return
+
+
+def seed_addresses(config: Config) -> dict[int, Address]:
+    """Where the nodes of the configuration are reached, by number."""
+    addresses: dict[int, Address] = {}
+    for text in config.cluster_seed_nodes:
+        number, _, address = text.partition("@")
+        listen = address_of(address, secure=True)
+        addresses[int(number)] = listen.host, listen.port
+    return addresses
+
+
+def _check_certificate(identity: NodeIdentity, certificate: PeerCertificate) -> None:
+    if (identity.cluster, identity.node) != (certificate.cluster, certificate.node):
+        raise IdentityError(
+            f"the disk is of node {identity.node} of cluster {identity.cluster}, the certificate "
+            f"of node {certificate.node} of {certificate.cluster}"
+        )
+
+
+def _check_peer(own: NodeIdentity, peer: NodeIdentity, certificate: PeerCertificate | None) -> None:
+    """Whoever has a certificate of this cluster is in. Raises IdentityError."""
+    if certificate is None or certificate.cluster != own.cluster or peer.cluster != own.cluster:
+        raise IdentityError(f"node {peer.node} is not of cluster {own.cluster}")

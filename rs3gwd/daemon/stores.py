@@ -1,0 +1,24 @@
+"""The store and the directory that a process serves: its own engine's, or a cluster's."""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from rs3gwd.base.ports import Directory, ObjectStore
+from rs3gwd.engine.face import EngineFace
+from rs3gwd.node.local import LocalDirectory, LocalStore
+
+
+class Stores(Struct, frozen=True):
+    """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
+    `is_founder`: what a new store needs is made by this node; the others of a cluster wait."""
+
+    store: ObjectStore
+    directory: Directory
+    begin: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
+    is_founder: bool = True
+
+
+def local_stores(engine: EngineFace) -> Stores:
+    """Those of one node, or of a worker."""
+    return Stores(LocalStore(engine), LocalDirectory(engine))
