@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--places", type=int, default=40, help="faults: places tried per kind")
     parser.add_argument("--flips", type=int, default=300, help="bitflip: number of bits")
     parser.add_argument("--kills", type=int, default=20, help="sigkill: number of kills")
+    parser.add_argument("--encrypting", action="store_true", help="sigkill: all is encrypted")
     return parser
 
 
@@ -119,7 +120,7 @@ def _bitflip(options: argparse.Namespace) -> bool:
 
 
 def _sigkill(options: argparse.Namespace) -> bool:
-    plan = sigkill.Plan(seed=options.seed, kills=options.kills)
+    plan = sigkill.Plan(seed=options.seed, kills=options.kills, is_encrypting=options.encrypting)
     return not sigkill.run_and_show(plan).violations
 
 

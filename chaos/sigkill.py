@@ -62,12 +62,14 @@ VIOLATIONS_MAX = 5
 
 
 class Plan(Struct, frozen=True):
-    """What to do: so many kills, with so many lanes, of a node with so many workers."""
+    """What to do: so many kills, with so many lanes, of a node with so many workers, which encrypts
+    all that it stores or nothing."""
 
     seed: int
     kills: int
     lanes: int = 6
     workers: int = 2
+    is_encrypting: bool = False
 
 
 class Report(Struct, frozen=True):
@@ -99,7 +101,11 @@ class _Run:
     def __init__(self, plan: Plan, directory: Path) -> None:
         self.plan = plan
         self.source = random.Random(plan.seed)
-        environ = {**ENVIRONMENT, "RS3GW_WORKERS": str(plan.workers)}
+        environ = {
+            **ENVIRONMENT,
+            "RS3GW_WORKERS": str(plan.workers),
+            "RS3GW_DEFAULT_ENCRYPTION": "AES256" if plan.is_encrypting else "none",
+        }
         self.node = NodeProcess(directory / "data", environ=environ)
         self.clients = [
             _Client(Lane(plan.seed, number, OPTIONS), self.node.port)
@@ -303,5 +309,6 @@ def run_and_show(plan: Plan) -> Report:
     for violation in report.violations[:VIOLATIONS_MAX]:
         print(f"  {violation[:4000]}")
     if report.violations:
-        print(f"again: python -m chaos.main sigkill --seed {plan.seed} --kills {plan.kills}")
+        kind = " --encrypting" if plan.is_encrypting else ""
+        print(f"again: python -m chaos.main sigkill --seed {plan.seed} --kills {plan.kills}{kind}")
     return report

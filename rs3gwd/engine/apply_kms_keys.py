@@ -16,7 +16,7 @@ from rs3gwd.base.commands import PutKmsKey
 from rs3gwd.base.errors import InvalidRequest, KmsKeyAlreadyExists, KmsKeyChanged, NoSuchKmsKey
 from rs3gwd.base.kms_keys import KEYS_MAX, VERSIONS_MAX, KmsKeyRecord
 from rs3gwd.engine.apply_state import ApplyState, name_key
-from rs3gwd.engine.kms_keys import list_kms_keys, read_kms_key, read_kms_key_by_name
+from rs3gwd.engine.kms_keys import read_kms_key, read_kms_key_by_name
 from rs3gwd.engine.tables import KMS_KEY_CODEC, KMS_NAME_CODEC, KmsNameRecord, Table
 
 
@@ -27,7 +27,7 @@ def put_kms_key(state: ApplyState, command: PutKmsKey) -> KmsKeyRecord:
     if command.expected_revision == 0:
         if found is not None or read_kms_key_by_name(state.txn, record.name) is not None:
             raise KmsKeyAlreadyExists(f"there is a key {record.name} already")
-        if len(list_kms_keys(state.txn)) >= KEYS_MAX:
+        if state.txn.count(Table.KMS_KEYS) >= KEYS_MAX:
             raise InvalidRequest(f"there are {KEYS_MAX} keys, which is as many as can be")
     elif found is None:
         raise NoSuchKmsKey(f"Key '{record.key_id}' does not exist")

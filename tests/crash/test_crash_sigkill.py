@@ -34,3 +34,11 @@ def test_no_kill_of_a_single_process_loses_anything() -> None:
     assert report.violations == []
     assert report.kills_of_workers == 0
     assert report.acknowledged > 10 * report.kills
+
+
+@pytest.mark.timeout(600)
+def test_no_kill_loses_what_is_encrypted() -> None:
+    """The same of a node that encrypts all it stores: whole or not at all, and never as stored."""
+    report = sigkill.run_and_show(sigkill.Plan(seed=3, kills=40, is_encrypting=True))
+    assert report.violations == []
+    assert report.acknowledged > 10 * report.kills
