@@ -159,11 +159,12 @@ class ClusterWorld:
         seed: int,
         settings: ClusterSettings,
         engine_settings: EngineSettings,
+        delay_s: tuple[float, float],
     ) -> None:
         self.settings = settings
         self.engine_settings = engine_settings
         self.random = Random(seed)
-        self.network = MemoryNetwork(self.random)
+        self.network = MemoryNetwork(self.random, delay_s=delay_s)
         self.nodes: dict[int, WorldNode] = {}
         self._nursery = nursery
         self._path = path
@@ -222,11 +223,17 @@ async def cluster_world(
     seed: int = 0,
     settings: ClusterSettings = SETTINGS,
     engine_settings: EngineSettings = TEST_SETTINGS,
+    delay_s: tuple[float, float] = (0.0002, 0.002),
 ) -> AsyncIterator[ClusterWorld]:
     """A running cluster of so many nodes."""
     async with trio.open_nursery() as nursery:
         world = ClusterWorld(
-            nursery, path, seed=seed, settings=settings, engine_settings=engine_settings
+            nursery,
+            path,
+            seed=seed,
+            settings=settings,
+            engine_settings=engine_settings,
+            delay_s=delay_s,
         )
         nursery.start_soon(world.network.run)
         members = tuple(range(1, nodes + 1))

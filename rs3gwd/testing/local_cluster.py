@@ -30,7 +30,7 @@ NODES_MAX = 9
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the nodes until one ends or the user stops them; the exit status."""
+    """Runs the nodes until all have ended or the user stops them; the exit status."""
     parser = argparse.ArgumentParser(prog="dev.py cluster", allow_abbrev=False)
     parser.add_argument("nodes", nargs="?", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--folder", type=Path, default=Path("data/cluster"), help="their data")
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     print(_greeting(plan), flush=True)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        for process in processes:
+            process.wait()
     except KeyboardInterrupt:
         pass  # that is how it ends
     finally:

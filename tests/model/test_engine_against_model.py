@@ -98,7 +98,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         for module in (multipart, memory_multipart):
             self._patch.setattr(module, "PART_BYTES_MIN", SMALL_PART_BYTES_MIN)
         self._path = tempfile.mkdtemp(prefix="rs3gw-model-")
-        self.thread = StoreThread(self._path)
+        self.thread = self.open_thread()
         self.engine = StoreTarget(self.thread.node.store)
         self.model = StoreTarget(MemoryStore())
         self.count = 0
@@ -106,6 +106,10 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.versions: list[tuple[str, bytes, str]] = []
         self.uploads: list[s.Begin] = []
         self.sent: dict[str, dict[int, s.Body]] = {}
+
+    def open_thread(self) -> Any:
+        """What the operations are done upon, in a thread of its own."""
+        return StoreThread(self._path)
 
     def teardown(self) -> None:
         try:
