@@ -30,14 +30,14 @@ class ClusterAgainstModel(EngineAgainstModel):
     """The same rules, but for those that need to know the order of what is done at once."""
 
     thread: ClusterThread
-    batch = None
-    compact = None
+    batch = None  # type: ignore[assignment]  # no rule
+    compact = None  # type: ignore[assignment]
 
     def open_thread(self) -> Any:
         return ClusterThread(self._path)
 
     @property
-    def engine(self) -> StoreTarget:  # type: ignore[override]
+    def engine(self) -> StoreTarget:
         """The store as the next node has it."""
         return self._target.beside(self.thread.node.store)
 

@@ -147,7 +147,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     def both(self, operation: s.AnyOperation) -> s.Outcome:
         """Does an operation on both and compares; gives the outcome."""
-        expected = self.thread.run(self.model.perform, operation)
+        expected: s.Outcome = self.thread.run(self.model.perform, operation)
         found = self.thread.run(self.engine.perform, operation)
         assert found == expected, f"after {operation}"
         self.note(operation, expected)
