@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import cast
@@ -160,6 +160,7 @@ class ClusterWorld:
         settings: ClusterSettings,
         engine_settings: EngineSettings,
         delay_s: tuple[float, float],
+        disks: Mapping[int, MemoryDisk],
     ) -> None:
         self.settings = settings
         self.engine_settings = engine_settings
@@ -168,12 +169,14 @@ class ClusterWorld:
         self.nodes: dict[int, WorldNode] = {}
         self._nursery = nursery
         self._path = path
+        self._disks = disks
 
     def start(self, number: int, members: tuple[int, ...] = ()) -> WorldNode:
         """Begins a life of a node; wait for its `is_up`."""
         node = self.nodes.get(number)
         if node is None:
             node = WorldNode(self, number, os.path.join(self._path, str(number)))
+            node.disk = self._disks.get(number, node.disk)
             self.nodes[number] = node
         node.is_up = trio.Event()
         self._nursery.start_soon(node.live, members)
@@ -224,8 +227,9 @@ async def cluster_world(
     settings: ClusterSettings = SETTINGS,
     engine_settings: EngineSettings = TEST_SETTINGS,
     delay_s: tuple[float, float] = (0.0002, 0.002),
+    disks: Mapping[int, MemoryDisk] | None = None,
 ) -> AsyncIterator[ClusterWorld]:
-    """A running cluster of so many nodes."""
+    """A running cluster of so many nodes; `disks` are of those that have one already."""
     async with trio.open_nursery() as nursery:
         world = ClusterWorld(
             nursery,
@@ -234,6 +238,7 @@ async def cluster_world(
             settings=settings,
             engine_settings=engine_settings,
             delay_s=delay_s,
+            disks=disks or {},
         )
         nursery.start_soon(world.network.run)
         members = tuple(range(1, nodes + 1))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
+from node_scenes import body, lanes_busy, live_bytes, missing_at, play, staged_at
 
-from cluster.testing.seeded_trio import run_seeded
 from rs3gwd.base.commands import (
     BeginDeleteBucket,
     Conditions,
@@ -30,7 +29,6 @@ from rs3gwd.base.records import AccessKeyRecord, AccountRecord, Durability
 from rs3gwd.engine import queries
 from rs3gwd.engine.blobs import get_blob
 from rs3gwd.engine.bucket_spread import untold
-from rs3gwd.engine.group_blobs import list_missing, list_staged
 from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.engine.segment_format import RECORD_HEADER_BYTES
 from rs3gwd.engine.segments import segment_path
@@ -39,7 +37,6 @@ from rs3gwd.testing.cluster_world import (
     GROUPS,
     ClusterWorld,
     WorldNode,
-    cluster_world,
     delete,
     etag_of,
     get,
@@ -48,23 +45,6 @@ from rs3gwd.testing.cluster_world import (
     put,
 )
 from rs3gwd.testing.target import read_body
-
-Scene = Callable[[ClusterWorld], Awaitable[None]]
-
-
-def play(path: Path, scene: Scene, *, seed: int = 1, nodes: int = 3) -> None:
-    """Runs a scene over a cluster."""
-
-    async def whole() -> None:
-        async with cluster_world(str(path), seed=seed, nodes=nodes) as world:
-            await scene(world)
-
-    run_seeded(seed, whole)
-
-
-def body(size: int, first: int = 0) -> bytes:
-    """Bytes that differ from place to place."""
-    return bytes((first + at * 7 + at // 251) % 256 for at in range(size))
 
 
 def test_what_one_node_wrote_another_reads_at_once(tmp_path: Path) -> None:
@@ -383,28 +363,6 @@ def test_damaged_bytes_are_read_from_another_node(tmp_path: Path) -> None:
         assert await get(node.store, b"k") == body(300_000)
 
     play(tmp_path, scene, seed=13)
-
-
-def missing_at(node: WorldNode) -> list[bytes]:
-    """The blobs that a node has yet to fetch."""
-    with node.engine.environment.read() as txn:
-        return [blob_id for blob_id, _ in list_missing(txn)]
-
-
-def staged_at(node: WorldNode) -> list[bytes]:
-    """The blobs that a node keeps and no command has named."""
-    with node.engine.environment.read() as txn:
-        return [blob_id for blob_id, _ in list_staged(txn, before_ms=2**62)]
-
-
-def live_bytes(node: WorldNode) -> int:
-    """The bytes that a node keeps for somebody."""
-    return node.engine.statistics().live_bytes
-
-
-def lanes_busy(node: WorldNode) -> int:
-    """Bodies that a node is receiving."""
-    return node.engine.statistics().lanes_busy
 
 
 def damage_blob(node: WorldNode, blob_id: bytes, *, at: int) -> None:
