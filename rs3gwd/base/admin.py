@@ -109,6 +109,10 @@ class KmsKeySetState(AdminRequest, frozen=True):
     state: KmsKeyState
 
 
+class KmsRewrap(AdminRequest, frozen=True):
+    """Begins to put data keys under the newest version of their key; `KmsStatus` tells how far."""
+
+
 class KmsStatus(AdminRequest, frozen=True):
     """Where the master key is, and whether it opens the keyring."""
 
@@ -129,6 +133,7 @@ AnyAdminRequest = (
     | KmsKeyRotate
     | KmsKeySetState
     | KmsStatus
+    | KmsRewrap
 )
 
 

@@ -223,6 +223,21 @@ class PutObjectLegalHold(Command, frozen=True):
     legal_hold: bool
 
 
+class PutObjectDataKey(Command, frozen=True):
+    """Puts the data key of an encrypted version under another key -> VersionRecord.
+
+    `wrapped_key` takes the place of `expected`, which the version must still have. Its bytes and
+    date stay. Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker),
+    StaleCommand (it has another data key, or none).
+    """
+
+    bucket: str
+    key: bytes
+    version_id: str | None
+    expected: bytes
+    wrapped_key: bytes
+
+
 class CreateUpload(Command, frozen=True):
     """Starts a multipart upload -> UploadRecord.
 
@@ -503,6 +518,7 @@ AnyCommand = (
     | PutManagedPolicy
     | DeleteManagedPolicy
     | PutKmsKey
+    | PutObjectDataKey
     | AdoptBucket
     | SealBucket
     | DropBucket

@@ -75,7 +75,7 @@ def make_gateway(
             new_buckets=config.new_buckets,
             host_id=host_id,
             memory=engine.memory,
-            keys=KeyringObjectKeys(keyring, region=config.region, random=ports.random),
+            keys=make_object_keys(config, keyring, ports),
             default_encryption=default_encryption(config.default_encryption),
             takes_customer_keys_in_clear=config.customer_keys_in_clear,
         )
@@ -95,6 +95,11 @@ def make_gateway(
         limits=gateway_limits(config, sharers=sharers),
         tls_context=tls_context(config),
     )
+
+
+def make_object_keys(config: Config, keyring: Keyring, ports: Ports) -> KeyringObjectKeys:
+    """The data keys of objects, over the keyring of this process."""
+    return KeyringObjectKeys(keyring, region=config.region, random=ports.random)
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:

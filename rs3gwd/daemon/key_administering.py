@@ -8,11 +8,13 @@ from rs3gwd.base.admin import (
     KmsKeyRotate,
     KmsKeySetState,
     KmsKeyView,
+    KmsRewrap,
     KmsStatus,
 )
-from rs3gwd.base.errors import ApiError, Rs3gwError
+from rs3gwd.base.errors import ApiError, InvalidRequest, Rs3gwError
 from rs3gwd.base.kms_keys import KmsKeyRecord, KmsKeyState
 from rs3gwd.daemon.administering import AdminHandler
+from rs3gwd.daemon.rewrapping import Rewrapping
 from rs3gwd.transform.body_cipher import CIPHER_NAMES
 from rs3gwd.transform.key_management import KeyManagement
 from rs3gwd.transform.keyring import Keyring
@@ -22,7 +24,10 @@ from rs3gwd.transform.object_keys import key_arn
 class KeyAdministration:
     """Carries out what `rs3gwctl kms` asks; `region` stands in the ARNs that it shows."""
 
-    def __init__(self, keyring: Keyring, management: KeyManagement, *, region: str) -> None:
+    def __init__(
+        self, keyring: Keyring, management: KeyManagement, rewrapping: Rewrapping, *, region: str
+    ) -> None:
+        self._rewrapping = rewrapping
         self._keyring = keyring
         self._management = management
         self._region = region
@@ -51,6 +56,10 @@ class KeyAdministration:
                 changed = await self._management.set_state(key, state)
             case KmsKeyList():
                 return AdminAnswer(kms_keys=[self._view(each) for each in self._keyring.keys.all()])
+            case KmsRewrap():
+                if not self._rewrapping.begin():
+                    raise InvalidRequest("the data keys are being put under newer versions already")
+                return await self._status()
             case KmsStatus():
                 return await self._status()
             case _:
@@ -68,6 +77,7 @@ class KeyAdministration:
                 "keys": len(keys),
                 "keys_disabled": sum(each.state is KmsKeyState.DISABLED for each in keys),
                 "key_versions": sum(len(each.versions) for each in keys),
+                **self._rewrapping.figures(),
             }
         )
 

@@ -30,13 +30,14 @@ from rs3gwd.daemon.bootstrap import (
 )
 from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_engine, register_log
-from rs3gwd.daemon.frontend import Ports, url_of
+from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
 from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
 from rs3gwd.daemon.key_administering import KeyAdministration
 from rs3gwd.daemon.keyrings import make_keyring
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import claim_store, data_root, open_engine
+from rs3gwd.daemon.rewrapping import Rewrapping
 from rs3gwd.daemon.stores import Stores
 from rs3gwd.daemon.watching import EngineWatcher
 from rs3gwd.daemon.worker_process import WorkerProcess
@@ -150,7 +151,9 @@ class Node:
         for secret in ground.secrets:
             self._logs.redactor.add_secret(secret)
         async with trio.open_nursery() as nursery:
-            keys = KeyAdministration(keyring, management, region=config.region)
+            rewrapping = Rewrapping(stores, make_object_keys(config, keyring, self._ports))
+            keys = KeyAdministration(keyring, management, rewrapping, region=config.region)
+            nursery.start_soon(rewrapping.run)
             await nursery.start(self._make_admin(front, engine, stores, keys).serve)
             place = await nursery.start(front.serve, ground)
             nursery.start_soon(keep_watchdog, self._notifier, front.is_healthy)

@@ -110,6 +110,7 @@ FUNCTIONS: dict[type[Command], CommandFunction] = {
     commands.PutManagedPolicy: apply_identities.put_managed_policy,
     commands.DeleteManagedPolicy: apply_identities.delete_managed_policy,
     commands.PutKmsKey: apply_kms_keys.put_kms_key,
+    commands.PutObjectDataKey: apply_kms_keys.put_object_data_key,
 }
 """The function of every command of a single node."""
 
@@ -141,6 +142,7 @@ _INDEX_FUNCTIONS: dict[type[Command], CommandFunction] = {
             commands.DeleteObject,
             commands.PutObjectTagging,
             commands.PutObjectAcl,
+            commands.PutObjectDataKey,
             commands.PutObjectRetention,
             commands.PutObjectLegalHold,
             commands.CreateUpload,

@@ -1,4 +1,4 @@
-"""The command of the keys of the key management.
+"""The commands of keys: those of the key management, and the data keys of objects under them.
 
 A name belongs to one key for ever, and no version is ever lost: the objects that it wraps could
 never be read again. A change carries the revision that it was made from; another one means that
@@ -12,9 +12,17 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from rs3gwd.base.commands import PutKmsKey
-from rs3gwd.base.errors import InvalidRequest, KmsKeyAlreadyExists, KmsKeyChanged, NoSuchKmsKey
+from rs3gwd.base.commands import PutKmsKey, PutObjectDataKey
+from rs3gwd.base.errors import (
+    InvalidRequest,
+    KmsKeyAlreadyExists,
+    KmsKeyChanged,
+    NoSuchKmsKey,
+    StaleCommand,
+)
 from rs3gwd.base.kms_keys import KEYS_MAX, VERSIONS_MAX, KmsKeyRecord
+from rs3gwd.base.records import Attributes, BucketRecord, VersionRecord
+from rs3gwd.engine.apply_objects import change_version
 from rs3gwd.engine.apply_state import ApplyState, name_key
 from rs3gwd.engine.kms_keys import read_kms_key, read_kms_key_by_name
 from rs3gwd.engine.tables import KMS_KEY_CODEC, KMS_NAME_CODEC, KmsNameRecord, Table
@@ -41,6 +49,18 @@ def put_kms_key(state: ApplyState, command: PutKmsKey) -> KmsKeyRecord:
         state.txn.put(Table.KMS_NAMES, name, sealed)
     state.txn.put(Table.KMS_KEYS, key, KMS_KEY_CODEC.seal(key, record))
     return record
+
+
+def put_object_data_key(state: ApplyState, command: PutObjectDataKey) -> VersionRecord:
+    """Puts a version's data key under another key; nothing else of it changes."""
+
+    def change(_: BucketRecord, attributes: Attributes) -> Attributes:
+        record = attributes.encryption
+        if record is None or record.wrapped_key != command.expected:
+            raise StaleCommand("the version has another data key now")
+        return replace(attributes, encryption=replace(record, wrapped_key=command.wrapped_key))
+
+    return change_version(state, command.bucket, command.key, command.version_id, change)
 
 
 def _check_versions(record: KmsKeyRecord, found: KmsKeyRecord | None) -> None:

@@ -61,6 +61,7 @@ OBJECT_COMMANDS = frozenset(
         commands.PutObject,
         commands.DeleteObject,
         commands.PutObjectTagging,
+        commands.PutObjectDataKey,
         commands.CreateUpload,
         commands.PutPart,
         commands.CompleteUpload,

@@ -22,6 +22,7 @@ from rs3gwd.base.admin import (
     KmsKeyList,
     KmsKeyRotate,
     KmsKeySetState,
+    KmsRewrap,
     KmsStatus,
     NodeStatus,
     WorkersList,
@@ -81,6 +82,7 @@ class Administration:
             KmsKeyRotate: self._refuse_keys,
             KmsKeySetState: self._refuse_keys,
             KmsStatus: self._refuse_keys,
+            KmsRewrap: self._refuse_keys,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:

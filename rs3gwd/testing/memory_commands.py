@@ -55,7 +55,7 @@ from rs3gwd.testing.memory_identities import (
     put_identity,
     put_managed_policy,
 )
-from rs3gwd.testing.memory_kms import put_kms_key
+from rs3gwd.testing.memory_kms import put_kms_key, put_object_data_key
 from rs3gwd.testing.memory_locks import (
     may_go,
     put_bucket_lock,
@@ -487,5 +487,6 @@ COMMANDS: dict[type[c.Command], Callable[[MemoryState, Any], c.CommandResult]] =
     c.PutManagedPolicy: put_managed_policy,
     c.DeleteManagedPolicy: delete_managed_policy,
     c.PutKmsKey: put_kms_key,
+    c.PutObjectDataKey: put_object_data_key,
 }
 """The function of every command."""

@@ -8,9 +8,16 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from rs3gwd.base import commands as c
-from rs3gwd.base.errors import InvalidRequest, KmsKeyAlreadyExists, KmsKeyChanged, NoSuchKmsKey
+from rs3gwd.base.errors import (
+    InvalidRequest,
+    KmsKeyAlreadyExists,
+    KmsKeyChanged,
+    NoSuchKmsKey,
+    StaleCommand,
+)
 from rs3gwd.base.kms_keys import KEYS_MAX, VERSIONS_MAX, KmsKeyRecord
-from rs3gwd.testing.memory_state import MemoryState
+from rs3gwd.base.records import VersionRecord
+from rs3gwd.testing.memory_state import MemoryState, bucket_object, change_attributes
 
 
 def put_kms_key(state: MemoryState, command: c.PutKmsKey) -> KmsKeyRecord:
@@ -33,6 +40,17 @@ def put_kms_key(state: MemoryState, command: c.PutKmsKey) -> KmsKeyRecord:
         raise InvalidRequest("a key keeps its name and its versions")
     state.kms_keys[record.key_id] = replace(record, revision=expected + 1)
     return state.kms_keys[record.key_id]
+
+
+def put_object_data_key(state: MemoryState, command: c.PutObjectDataKey) -> VersionRecord:
+    """Puts a version's data key under another key. Raises as the command says."""
+    bucket = state.bucket(command.bucket)
+    version = bucket_object(bucket, command.key, command.version_id)
+    record = version.attributes.encryption
+    if record is None or record.wrapped_key != command.expected:
+        raise StaleCommand("another data key")
+    moved = replace(record, wrapped_key=command.wrapped_key)
+    return change_attributes(bucket, command.key, version, encryption=moved)
 
 
 class MemoryKmsKeys:

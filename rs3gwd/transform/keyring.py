@@ -11,7 +11,7 @@ What it is not: it changes nothing (`rs3gwd.transform.key_management`) and knows
 (`rs3gwd.transform.object_keys`).
 
 Invariants: the newest version seals, the version that is named opens; a disabled key does neither;
-nothing is ever sealed or opened with a key that is not 32 bytes or is one byte repeated.
+nothing is ever sealed or opened with a key that is not 32 bytes, or is all zeros.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ Bucket Keys" in the Amazon S3 User Guide; "Key identifiers" in the AWS KMS Devel
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from msgspec.structs import replace
 
 from rs3gwd.base.encryption import DataKey, KeyWish
@@ -103,6 +105,26 @@ class KeyringObjectKeys:
             raise DataCorrupt("what was sealed is no data key")
         return BodyDataKey(data_key, algorithm)
 
+    async def rewrap(
+        self, record: EncryptionRecord, *, bucket: str, key: bytes
+    ) -> EncryptionRecord | None:
+        """The record with its data key under the newest version of the same key.
+
+        None where it is so already, and for SSE-C. Raises as `open`.
+        """
+        if record.kind is EncryptionKind.SSE_C:
+            return None
+        header = read_header(record.wrapped_key)
+        kms_key = self._keys.by_id(str(UUID(bytes=header.key_id)))
+        if kms_key is not None and kms_key.versions[-1].number == header.key_version:
+            return None
+        context = _context(record, bucket, key)
+        data_key = await self._keyring.unwrap(record.wrapped_key, context=context, bucket=bucket)
+        assert kms_key is not None, "what is unwrapped has a key"
+        below = bucket if header.wrapper is Wrapper.BUCKET_KEY else None
+        wrapped = await self._keyring.wrap(kms_key, data_key, context=context, bucket=below)
+        return replace(record, wrapped_key=wrapped)
+
     def _key_for(self, wish: KeyWish) -> KmsKeyRecord:
         if wish.kind is EncryptionKind.SSE_S3:
             found = self._keys.by_name(SSE_S3_KEY)
@@ -130,8 +152,8 @@ class KeyringObjectKeys:
     ) -> bytes:
         if customer_key is None or len(customer_key) != KEY_BYTES:
             raise ApiError("InvalidRequest", "SSE-C needs a key of 32 bytes")
-        if len(set(customer_key)) == 1:
-            raise ApiError("InvalidRequest", "A key of one byte repeated is no key")
+        if not any(customer_key):
+            raise ApiError("InvalidRequest", "A key of zeros is no key")
         header = Header(self._keyring.algorithm, Wrapper.CUSTOMER_KEY)
         return seal(customer_key, data_key, header=header, context=context, random=self._random)
 

@@ -88,11 +88,11 @@ def new_key(random: Random) -> bytes:
 
 
 def check_key(key: bytes) -> None:
-    """That bytes can be a key at all. Raises KeyringRefused: a wrong length, one byte repeated."""
+    """That bytes can be a key at all. Raises KeyringRefused: a wrong length, zeros."""
     if len(key) != KEY_BYTES:
         raise KeyringRefused(f"a key has {KEY_BYTES} bytes, not {len(key)}")
-    if len(set(key)) == 1:
-        raise KeyringRefused("a key of one byte repeated is no key")
+    if not any(key):
+        raise KeyringRefused("a key of zeros is no key")
 
 
 def derive_key(key: bytes, *, salt: bytes, info: bytes) -> bytes:

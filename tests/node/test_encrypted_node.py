@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -90,6 +91,11 @@ def code_of(caught: pytest.ExceptionInfo[ClientError]) -> str:
 def files_with(folder: Path, text: bytes) -> list[Path]:
     """The files below a folder that hold some bytes."""
     return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What the files of a folder hold, by name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("algorithm", ["AES256-GCM", "ChaCha20-Poly1305"])
@@ -220,6 +226,33 @@ def test_keys_are_rotated_under_load(start_node: Start) -> None:
     s3 = s3_of(node)
     for key in written:
         assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == key.encode()
+    for key, body in bodies.items():
+        assert read_everywhere(node, key) == {body}
+
+
+def test_data_keys_follow_a_rotation_without_their_objects(start_node: Start) -> None:
+    """`kms rewrap` exchanges those under older versions, once, and writes no byte of an object."""
+    node = start_node(environ=TWO)
+    bodies = put_all_kinds(node)
+    assert kms(node, "rewrap")["rewrap_done"] == 0
+    kms(node, "key", "rotate", "photos")
+    kms(node, "key", "rotate", "rs3gw/sse-s3")
+    before = digests(node.data / "segments")
+    figures = kms(node, "rewrap")
+    assert (figures["rewrap_seen"], figures["rewrap_done"], figures["rewrap_failed"]) == (5, 4, 0)
+    assert digests(node.data / "segments") == before
+    assert kms(node, "rewrap")["rewrap_done"] == 0
+    for key, body in bodies.items():
+        assert read_everywhere(node, key) == {body}
+    kms(node, "key", "rotate", "photos")
+    kms(node, "key", "disable", "photos")
+    done = run_kms(node.data, "rewrap")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rewrap_failed"] == 3
+    kms(node, "key", "enable", "photos")
+    node.kill()
+    node.start()
+    assert kms(node, "rewrap")["rewrap_done"] == 3
     for key, body in bodies.items():
         assert read_everywhere(node, key) == {body}
 

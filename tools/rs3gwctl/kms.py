@@ -4,6 +4,7 @@ A key shows its name, its id and its state, and never what it is made of.
 """
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from rs3gwd.base.admin import (
     KmsKeyList,
     KmsKeyRotate,
     KmsKeySetState,
+    KmsRewrap,
     KmsStatus,
 )
 from rs3gwd.base.kms_keys import KmsKeyState
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import as_plain, show_table
+
+POLL_SECONDS = 0.2
+"""Between two looks at how far the node is."""
 
 
 def _administer(context: click.Context, request: AnyAdminRequest) -> AdminAnswer:
@@ -58,6 +63,28 @@ def status(context: click.Context) -> None:
         click.echo(json.dumps(figures))
         return
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
+
+
+@kms.command("rewrap")
+@click.pass_context
+def rewrap(context: click.Context) -> None:
+    """Put the data keys of all objects under the newest versions of their keys; returns at its end.
+
+    No object is read or written. If this command is interrupted the node goes on.
+    """
+    figures = _administer(context, KmsRewrap()).figures
+    while figures["rewrap_running"]:
+        time.sleep(POLL_SECONDS)
+        figures = _administer(context, KmsStatus()).figures
+    if context.obj["json"]:
+        click.echo(json.dumps(figures))
+    else:
+        click.echo(
+            f"{figures['rewrap_seen']} versions seen, {figures['rewrap_done']} data keys under a "
+            f"newer version, {figures['rewrap_failed']} not"
+        )
+    if figures["rewrap_failed"] or figures["rewrap_failure"]:
+        raise click.ClickException(f"not all: {figures['rewrap_failure']}")
 
 
 @kms.group("key")

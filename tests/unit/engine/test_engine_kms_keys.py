@@ -6,12 +6,26 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from engine_metadata_scene import OWNER, Scene
 from msgspec.structs import replace
 
 from rs3gwd.base import commands
-from rs3gwd.base.errors import InvalidRequest, KmsKeyAlreadyExists, KmsKeyChanged, NoSuchKmsKey
+from rs3gwd.base.errors import (
+    InvalidRequest,
+    KmsKeyAlreadyExists,
+    KmsKeyChanged,
+    NoSuchKmsKey,
+    StaleCommand,
+)
 from rs3gwd.base.kms_keys import KEYS_MAX, KmsKeyRecord, KmsKeyState, KmsKeyVersion
-from rs3gwd.engine import kms_keys
+from rs3gwd.base.records import (
+    Attributes,
+    EncryptionKind,
+    EncryptionRecord,
+    Versioning,
+    VersionRecord,
+)
+from rs3gwd.engine import kms_keys, queries
 from rs3gwd.engine.apply import SYSTEM_FUNCTIONS, Applier
 from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.groups import SYSTEM_GROUP, group_of
@@ -132,6 +146,49 @@ def test_there_is_a_bound_on_keys(place: Place) -> None:
         place.put(replace(PHOTOS, key_id=f"{number:036}", name=f"name-{number}"))
     with pytest.raises(InvalidRequest, match="keys"):
         place.put(PHOTOS)
+
+
+def test_a_data_key_is_exchanged_where_it_is_still_the_one(env: Environment) -> None:
+    """The rest of the version stays; a version written meanwhile, or in clear, is left alone."""
+    txn = env.write()
+    scene = Scene(txn)
+    scene.bucket(versioning=Versioning.ENABLED)
+    old = EncryptionRecord(EncryptionKind.SSE_S3, "cipher", b"old")
+    versions = []
+    for encryption in (old, None, old):
+        attributes = Attributes(OWNER, tags=[("k", "v")], encryption=encryption)
+        put = commands.PutObject(
+            bucket="bucket",
+            key=b"key",
+            now_ms=scene.tick(),
+            nonce=scene.nonce(),
+            attributes=attributes,
+            size_bytes=0,
+            etag="etag",
+            blob=None,
+        )
+        result = scene.apply(put).result
+        assert isinstance(result, VersionRecord)
+        versions.append(result)
+    first, plain, last = versions
+
+    def exchange(version: VersionRecord, expected: bytes) -> None:
+        scene.apply(
+            commands.PutObjectDataKey("bucket", b"key", version.version_id, expected, b"new")
+        )
+
+    for version in (first, last):
+        with pytest.raises(StaleCommand):
+            exchange(version, b"other")
+        exchange(version, b"old")
+        found = queries.get_version(txn, "bucket", b"key", version.version_id)
+        moved = replace(version.attributes, encryption=replace(old, wrapped_key=b"new"))
+        assert found == replace(version, attributes=moved)
+        with pytest.raises(StaleCommand):
+            exchange(version, b"old")
+    with pytest.raises(StaleCommand):
+        exchange(plain, b"old")
+    txn.abort()
 
 
 def test_keys_are_a_matter_of_the_system_group() -> None:
