@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chaos import (
     bitflip,
     broken_syncs,
+    cluster,
     faults,
     group_powercut,
     powercut,
@@ -75,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flips", type=int, default=300, help="bitflip: number of bits")
     parser.add_argument("--kills", type=int, default=20, help="sigkill: number of kills")
     parser.add_argument("--encrypting", action="store_true", help="sigkill: all is encrypted")
+    parser.add_argument("--minutes", type=float, default=0.3, help="cluster: how long")
+    parser.add_argument("--nodes", type=int, default=3, help="cluster: how many")
+    parser.add_argument(
+        "--fault", action="append", choices=list(cluster.FAULTS), help="cluster: these alone"
+    )
+    parser.add_argument("--evidence", type=Path, help="cluster: the folder to keep all in")
     return parser
 
 
@@ -124,6 +132,19 @@ def _sigkill(options: argparse.Namespace) -> bool:
     return not sigkill.run_and_show(plan).violations
 
 
+def _cluster(options: argparse.Namespace) -> bool:
+    folder = options.evidence or Path(tempfile.mkdtemp(prefix="rs3gw-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = cluster.Settings(
+        seed=options.seed,
+        folder=folder,
+        seconds=options.minutes * 60,
+        nodes=options.nodes,
+        faults=tuple(options.fault or cluster.FAULTS),
+    )
+    return cluster.run_and_show(settings)
+
+
 PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "powercut": _powercut,
     "group-powercut": _group_powercut,
@@ -132,6 +153,7 @@ PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "faults": _faults,
     "bitflip": _bitflip,
     "sigkill": _sigkill,
+    "cluster": _cluster,
 }
 
 if __name__ == "__main__":
