@@ -313,6 +313,8 @@ class AccessKeyRecord(Struct, array_like=True, frozen=True):
     """An access key of an account; the secret is needed whole, since SigV4 is symmetric.
 
     `user_name` is the user of the account whose key it is, empty for a key of the account itself.
+    `sealed` is the secret wrapped by the keyring; then `secret` is empty. A record of a release
+    before keyrings has it plain.
     """
 
     access_key_id: str
@@ -321,3 +323,4 @@ class AccessKeyRecord(Struct, array_like=True, frozen=True):
     created_ms: int
     status: AccessKeyStatus = AccessKeyStatus.ACTIVE
     user_name: str = ""
+    sealed: bytes = b""

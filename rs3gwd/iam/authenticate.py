@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
-from rs3gwd.base.ports import Directory
 from rs3gwd.iam import sigv2, sigv4
 from rs3gwd.iam.canonical import QueryPairs, canonical_query_pairs, decode_query_text
 from rs3gwd.iam.payload import Authenticated
@@ -26,12 +25,22 @@ from rs3gwd.iam.refusal import (
     mechanism_not_supported,
     too_many_mechanisms,
 )
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
-from rs3gwd.iam.sigv4_claim import PAYLOAD_HASH_PARAMETER, QUERY_PARAMETERS
+from rs3gwd.iam.sigv4_claim import (
+    PAYLOAD_HASH_PARAMETER,
+    QUERY_PARAMETERS,
+    TOKEN_HEADER,
+    TOKEN_PARAMETER,
+)
 
-_VERSION_4_MARKS = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
+_VERSION_4_MARKS = frozenset(
+    {"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", TOKEN_PARAMETER}
+)
 _VERSION_2_MARKS = frozenset({"AWSAccessKeyId", "Signature"})
-_AUTHENTICATION_PARAMETERS = frozenset((*QUERY_PARAMETERS, PAYLOAD_HASH_PARAMETER))
+_AUTHENTICATION_PARAMETERS = frozenset(
+    (*QUERY_PARAMETERS, PAYLOAD_HASH_PARAMETER, TOKEN_PARAMETER, TOKEN_HEADER)
+)
 _VERSION_2_HEADERS = frozenset({"content-md5", "content-type"})
 _EMPTY_CHECKSUMS = frozenset(
     {
@@ -71,7 +80,7 @@ class AuthenticationSettings(Struct, frozen=True):
 def authenticate(
     request: Request,
     *,
-    directory: Directory,
+    signers: Signers,
     now_ms: int,
     settings: AuthenticationSettings,
     signing_keys: SigningKeyCache,
@@ -79,8 +88,8 @@ def authenticate(
     """The principal behind a request and the plan for its body.
 
     `now_ms` is milliseconds since 1970. Raises ApiError with the codes of AWS (see
-    `rs3gwd.iam.sigv4`, `rs3gwd.iam.sigv2` and `rs3gwd.iam.payload_plan`); no other exception
-    leaves it for any request that keeps to the contract of `Request`.
+    `rs3gwd.iam.sigv4`, `rs3gwd.iam.sigv2` and `rs3gwd.iam.payload_plan`), and NotOpened; no other
+    exception leaves it for any request that keeps to the contract of `Request`.
     """
     authorization = request.headers.get("authorization")
     query: QueryPairs = []
@@ -100,7 +109,7 @@ def authenticate(
         signed = sigv4.verify_header(
             request,
             query,
-            directory=directory,
+            signers=signers,
             now_ms=now_ms,
             region=settings.region,
             signing_keys=signing_keys,
@@ -110,7 +119,7 @@ def authenticate(
         signed = sigv4.verify_query(
             request,
             query,
-            directory=directory,
+            signers=signers,
             now_ms=now_ms,
             region=settings.region,
             signing_keys=signing_keys,
@@ -123,7 +132,7 @@ def authenticate(
         principal = sigv2.verify_query(
             request,
             query,
-            directory=directory,
+            signers=signers,
             now_ms=now_ms,
             allowed_methods=settings.presigned_v2_methods,
             virtual_host_domains=settings.virtual_host_domains,
@@ -133,6 +142,8 @@ def authenticate(
             payload=plan_unsigned(request),
             query_headers=_query_headers(request, query, _VERSION_2_HEADERS),
         )
+    if TOKEN_HEADER in request.headers:
+        raise ApiError("AccessDenied", "A session token needs a signature")
     return Authenticated(principal=_ANONYMOUS, payload=plan_unsigned(request))
 
 

@@ -189,8 +189,10 @@ class Gate:
             existing_tags=existing_tags,
             bucket_tags=lambda: [] if access is None else access.tags,
         )
-        if own.identity or own.boundary is not None:
-            policies = replace(policies, identity=own.identity, boundary=own.boundary)
+        if own.identity or own.boundary is not None or own.session is not None:
+            policies = replace(
+                policies, identity=own.identity, boundary=own.boundary, session=own.session
+            )
         return evaluate(
             Access(
                 caller=own.caller,
@@ -215,8 +217,8 @@ class Gate:
 
     @property
     def _is_root(self) -> bool:
-        """Whether the caller has all the rights of an account: a key of the account itself."""
-        return self.principal.account is not None and self.principal.user is None
+        """Whether the caller has all the rights of an account."""
+        return self.principal.is_root
 
     def _who(self) -> Permissions:
         if self._own is None:

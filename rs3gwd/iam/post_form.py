@@ -16,17 +16,15 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from rs3gwd.base.errors import ApiError
-from rs3gwd.base.ports import Directory
-from rs3gwd.iam.principal import Principal, signer_of
+from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import (
     mechanism_not_supported,
     signature_does_not_match,
-    token_not_supported,
     too_many_mechanisms,
-    unknown_access_key,
 )
+from rs3gwd.iam.signers import Signer, Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
-from rs3gwd.iam.sigv4_claim import ALGORITHM
+from rs3gwd.iam.sigv4_claim import ALGORITHM, TOKEN_HEADER
 
 VERSION_4_FIELDS = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 VERSION_2_FIELDS = ("awsaccesskeyid", "signature")
@@ -35,36 +33,39 @@ VERSION_2_FIELDS = ("awsaccesskeyid", "signature")
 def authenticate_form(
     fields: Mapping[str, str],
     *,
-    directory: Directory,
+    signers: Signers,
+    now_ms: int,
     region: str,
     signing_keys: SigningKeyCache,
     takes_version_2: bool,
 ) -> Principal:
     """The principal behind a form. `fields` by lower-case name; `policy` is still in base64.
 
-    Raises ApiError: InvalidArgument (a field missing or malformed), InvalidAccessKeyId,
-    SignatureDoesNotMatch, InvalidRequest (a mechanism that is not taken), AccessDenied (a policy
-    without a signature).
+    Raises NotOpened, and ApiError: InvalidArgument (a field missing or malformed), InvalidToken,
+    ExpiredToken, InvalidAccessKeyId, SignatureDoesNotMatch, InvalidRequest (a mechanism that is not
+    taken), AccessDenied (a policy or token without a signature).
     """
     is_version_4 = any(name in fields for name in VERSION_4_FIELDS)
     is_version_2 = any(name in fields for name in VERSION_2_FIELDS)
     if is_version_4 and is_version_2:
         raise too_many_mechanisms()
-    if "x-amz-security-token" in fields:
-        raise token_not_supported()
-    if is_version_4:
-        return _verify_4(fields, directory, region, signing_keys)
-    if is_version_2:
-        if not takes_version_2:
+    if is_version_4 or is_version_2:
+        access_key_id = fields.get("awsaccesskeyid", "")
+        if is_version_4:
+            access_key_id = fields.get("x-amz-credential", "").partition("/")[0]
+        elif not takes_version_2:
             raise mechanism_not_supported()
-        return _verify_2(fields, directory)
-    if "policy" in fields:
+        signer = signers.find(access_key_id, fields.get(TOKEN_HEADER), now_ms)
+        if is_version_4:
+            return _verify_4(fields, signer, region, signing_keys)
+        return _verify_2(fields, signer)
+    if "policy" in fields or TOKEN_HEADER in fields:
         raise ApiError("AccessDenied", "A policy needs a signature")
     return Principal(account=None)
 
 
 def _verify_4(
-    fields: Mapping[str, str], directory: Directory, region: str, signing_keys: SigningKeyCache
+    fields: Mapping[str, str], signer: Signer, region: str, signing_keys: SigningKeyCache
 ) -> Principal:
     _require(fields, (*VERSION_4_FIELDS, "policy"))
     if fields["x-amz-algorithm"] != ALGORITHM:
@@ -75,33 +76,32 @@ def _verify_4(
     access_key_id, date = parts[0], parts[1]
     if not fields["x-amz-date"].startswith(f"{date}T"):
         raise _wrong("X-Amz-Date", "must be of the date in X-Amz-Credential")
-    principal, secret = signer_of(access_key_id, directory)
     text = fields["policy"].encode()
-    expected = signing_keys.get(secret, date, region).sign(text)
-    return _proved(principal, access_key_id, expected, fields["x-amz-signature"], text)
+    expected = signing_keys.get(signer.secret, date, region).sign(text)
+    return _proved(signer, access_key_id, expected, fields["x-amz-signature"], text)
 
 
-def _verify_2(fields: Mapping[str, str], directory: Directory) -> Principal:
+def _verify_2(fields: Mapping[str, str], signer: Signer) -> Principal:
     _require(fields, (*VERSION_2_FIELDS, "policy"))
     access_key_id = fields["awsaccesskeyid"]
-    principal, secret = signer_of(access_key_id, directory)
     text = fields["policy"].encode()
-    expected = b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
-    return _proved(principal, access_key_id, expected, fields["signature"], text)
+    expected = b64encode(hmac.digest(signer.secret.encode(), text, "sha1")).decode()
+    return _proved(signer, access_key_id, expected, fields["signature"], text)
 
 
 def _proved(
-    principal: Principal | None, access_key_id: str, expected: str, given: str, text: bytes
+    signer: Signer, access_key_id: str, expected: str, given: str, text: bytes
 ) -> Principal:
     # Text that is not ASCII cannot be compared in constant time, and cannot be a signature.
     matches = given.isascii() and hmac.compare_digest(expected, given)
-    if principal is None:
-        raise unknown_access_key(access_key_id)
+    if signer.principal is None:
+        assert signer.refusal is not None
+        raise signer.refusal
     if not matches:
         raise signature_does_not_match(
             access_key_id=access_key_id, signature_provided=given, string_to_sign=text
         )
-    return principal
+    return signer.principal
 
 
 def _require(fields: Mapping[str, str], names: tuple[str, ...]) -> None:

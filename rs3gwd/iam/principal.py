@@ -1,61 +1,49 @@
 """Who a request comes from, and what was decided about it.
 
 A handler takes a Decision, and only `rs3gwd.iam.gate` makes one: forgetting the check is a
-type error, not a hole.
+type error, not a hole. Whom an access key stands for is found by `rs3gwd.iam.signers`.
 """
 
 from msgspec import Struct
 
-from rs3gwd.base.identities import IdentityKind, IdentityRecord
-from rs3gwd.base.ports import Directory
-from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
-
-SECRET_OF_NOBODY = "no account has this secret; it keeps the work for unknown keys the same"
+from rs3gwd.base.identities import IdentityRecord
+from rs3gwd.base.records import AccountRecord
+from rs3gwd.iam.sessions.session import Session, SessionKind
 
 
 class Principal(Struct, frozen=True):
     """Whom a request was signed for; `account` is None for an anonymous one.
 
-    `user` is the user of the account whose key it was; None for a key of the account itself, which
-    has all the rights of the account.
+    `user` is the user of the account whose key it was, or who the session is of; `role` the role of
+    a session. Neither is there for a key of the account itself, and for sessions of that. `session`
+    is None for a key that is for ever.
     """
 
     account: AccountRecord | None
     access_key_id: str = ""
     user: IdentityRecord | None = None
+    role: IdentityRecord | None = None
+    session: Session | None = None
 
     @property
     def canonical_id(self) -> str:
         """The account's canonical id, empty for an anonymous request."""
         return self.account.canonical_id if self.account else ""
 
+    @property
+    def is_federated(self) -> bool:
+        """Whether it is a federated user, who has no more than the session's policies."""
+        return self.session is not None and self.session.kind is SessionKind.FEDERATED
 
-def principal_of(record: AccessKeyRecord | None, directory: Directory) -> Principal | None:
-    """Whom an access key stands for; None for one that is unknown, inactive or nobody's."""
-    if record is None or record.status is not AccessKeyStatus.ACTIVE:
-        return None
-    account = directory.account(record.canonical_id)
-    if account is None:
-        return None
-    if not record.user_name:
-        return Principal(account=account, access_key_id=record.access_key_id)
-    user = directory.identity(record.canonical_id, IdentityKind.USER, record.user_name)
-    if user is None:
-        return None
-    return Principal(account=account, access_key_id=record.access_key_id, user=user)
-
-
-def signer_of(access_key_id: str, directory: Directory) -> tuple[Principal | None, str]:
-    """Whom a key that a request names stands for, and the secret to compare with.
-
-    For a key that stands for nobody the secret is one that nobody has, so that the comparison is
-    made all the same and takes as long.
-    """
-    record = directory.access_key(access_key_id)
-    principal = principal_of(record, directory)
-    if record is None or principal is None:
-        return None, SECRET_OF_NOBODY
-    return principal, record.secret
+    @property
+    def is_root(self) -> bool:
+        """Whether the caller has all the rights of an account: by a key of the account itself."""
+        return (
+            self.account is not None
+            and self.user is None
+            and self.role is None
+            and not self.is_federated
+        )
 
 
 class Decision(Struct, frozen=True):

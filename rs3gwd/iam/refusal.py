@@ -61,9 +61,14 @@ def mechanism_not_supported() -> ApiError:
     )
 
 
-def token_not_supported() -> ApiError:
-    """InvalidToken: no session tokens are given out, so none can be right."""
+def token_invalid() -> ApiError:
+    """InvalidToken: nobody here made the session token, it is of another key, or was revoked."""
     return ApiError("InvalidToken", "The provided token is malformed or otherwise invalid.")
+
+
+def token_expired() -> ApiError:
+    """ExpiredToken: the session's time is over."""
+    return ApiError("ExpiredToken", "The provided token has expired.")
 
 
 def given_more_than_once(name: str) -> ApiError:

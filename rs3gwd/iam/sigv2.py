@@ -17,18 +17,18 @@ from base64 import b64encode
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
-from rs3gwd.base.ports import Directory
 from rs3gwd.iam.canonical import QueryPairs, decode_query_text
-from rs3gwd.iam.principal import Principal, signer_of
+from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     mechanism_not_supported,
     request_has_expired,
     signature_does_not_match,
-    token_not_supported,
-    unknown_access_key,
 )
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.timestamps import MILLISECONDS_MAX
+
+_TOKEN = "x-amz-security-token"
 
 SIGNED_PARAMETERS = frozenset(
     {
@@ -103,7 +103,7 @@ def verify_query(
     request: Request,
     query: QueryPairs,
     *,
-    directory: Directory,
+    signers: Signers,
     now_ms: int,
     allowed_methods: frozenset[str],
     virtual_host_domains: tuple[str, ...],
@@ -112,27 +112,28 @@ def verify_query(
 
     `query` are the canonical pairs; `virtual_host_domains` the domains below which a host names a
     bucket, in lower case. Raises ApiError: InvalidRequest (method not allowed), AccessDenied
-    (incomplete, expired, unsigned parameters), InvalidArgument, InvalidToken, InvalidAccessKeyId,
-    SignatureDoesNotMatch.
+    (incomplete, expired, unsigned parameters), InvalidArgument, InvalidToken, ExpiredToken,
+    InvalidAccessKeyId, SignatureDoesNotMatch; and NotOpened.
     """
     if request.method not in allowed_methods:
         raise mechanism_not_supported()
     parameters = _read_parameters(query)
-    if "x-amz-security-token" in parameters or "x-amz-security-token" in request.headers:
-        raise token_not_supported()
     _refuse_expired(parameters["Expires"], now_ms)
     text = _string_to_sign(request, parameters, virtual_host_domains)
     access_key_id, signature = parameters["AWSAccessKeyId"], parameters["Signature"]
-    principal, secret = signer_of(access_key_id, directory)
-    expected = b64encode(hmac.digest(secret.encode(), text, "sha1"))
+    signer = signers.find(
+        access_key_id, parameters.get(_TOKEN, request.headers.get(_TOKEN)), now_ms
+    )
+    expected = b64encode(hmac.digest(signer.secret.encode(), text, "sha1"))
     matches = hmac.compare_digest(expected, signature.encode("latin-1"))
-    if principal is None:
-        raise unknown_access_key(access_key_id)
+    if signer.principal is None:
+        assert signer.refusal is not None
+        raise signer.refusal
     if not matches:
         raise signature_does_not_match(
             access_key_id=access_key_id, signature_provided=signature, string_to_sign=text
         )
-    return principal
+    return signer.principal
 
 
 def _read_parameters(query: QueryPairs) -> dict[str, str]:

@@ -23,7 +23,6 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
-from rs3gwd.base.ports import Directory
 from rs3gwd.iam.canonical import (
     QueryPairs,
     canonical_header_value,
@@ -31,14 +30,13 @@ from rs3gwd.iam.canonical import (
     canonical_uri,
     join_query,
 )
-from rs3gwd.iam.principal import Principal, signer_of
+from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import (
     given_more_than_once,
     request_has_expired,
     signature_does_not_match,
-    token_not_supported,
-    unknown_access_key,
 )
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4_claim import (
     ALGORITHM,
     MALFORMED_HEADER,
@@ -147,7 +145,7 @@ def verify_header(
     request: Request,
     query: QueryPairs,
     *,
-    directory: Directory,
+    signers: Signers,
     now_ms: int,
     region: str,
     signing_keys: SigningKeyCache,
@@ -158,15 +156,14 @@ def verify_header(
 
     `query` are the canonical pairs of the request, `region` and `service` the ones that are
     accepted. `payload_hash` is the SHA-256 of the body, where the service's requests do not say it.
-    Raises ApiError: AuthorizationHeaderMalformed, InvalidArgument, InvalidRequest, InvalidToken,
-    AccessDenied, RequestTimeTooSkewed, InvalidAccessKeyId, SignatureDoesNotMatch, NotImplemented.
+    Raises NotOpened, and ApiError: AuthorizationHeaderMalformed, InvalidArgument, InvalidRequest,
+    InvalidToken, ExpiredToken, AccessDenied, RequestTimeTooSkewed, InvalidAccessKeyId,
+    SignatureDoesNotMatch, NotImplemented.
     """
     headers = request.headers
     if request.repeated_headers:
         _refuse_repeated_headers(request)
     claim = read_header(headers, region=region, service=service, payload_hash=payload_hash)
-    if "x-amz-security-token" in headers:
-        raise token_not_supported()
     request_ms = parse_basic(claim.timestamp)
     if request_ms is None:
         raise date_required()
@@ -180,23 +177,23 @@ def verify_header(
                 "MaxAllowedSkewMilliseconds": str(SKEW_MS_MAX),
             },
         )
-    return _verify(request, query, claim, directory=directory, signing_keys=signing_keys)
+    return _verify(request, query, claim, now_ms=now_ms, signers=signers, signing_keys=signing_keys)
 
 
 def verify_query(
     request: Request,
     query: QueryPairs,
     *,
-    directory: Directory,
+    signers: Signers,
     now_ms: int,
     region: str,
     signing_keys: SigningKeyCache,
 ) -> SignedRequest:
     """Verifies a presigned request; arguments as for `verify_header`.
 
-    Raises ApiError: AuthorizationQueryParametersError, InvalidArgument, InvalidToken, AccessDenied
-    (expired, not yet valid, unsigned headers), InvalidAccessKeyId, SignatureDoesNotMatch,
-    NotImplemented.
+    Raises NotOpened, and ApiError: AuthorizationQueryParametersError, InvalidArgument,
+    InvalidToken, ExpiredToken, AccessDenied (expired, not yet valid, unsigned headers),
+    InvalidAccessKeyId, SignatureDoesNotMatch, NotImplemented.
     """
     if request.repeated_headers:
         _refuse_repeated_headers(request)
@@ -221,7 +218,9 @@ def verify_query(
             expires_ms=expires_ms, now_ms=now_ms, expires_s=parameters["X-Amz-Expires"]
         )
     unsigned_query = [pair for pair in query if pair[0] != "X-Amz-Signature"]
-    return _verify(request, unsigned_query, claim, directory=directory, signing_keys=signing_keys)
+    return _verify(
+        request, unsigned_query, claim, now_ms=now_ms, signers=signers, signing_keys=signing_keys
+    )
 
 
 def _verify(
@@ -229,7 +228,8 @@ def _verify(
     query: QueryPairs,
     claim: Claim,
     *,
-    directory: Directory,
+    now_ms: int,
+    signers: Signers,
     signing_keys: SigningKeyCache,
 ) -> SignedRequest:
     """The heart: coverage of headers, canonical request, signature."""
@@ -243,14 +243,15 @@ def _verify(
         payload_hash=claim.payload_hash,
     )
     text = string_to_sign(timestamp=claim.timestamp, scope=signer.scope, request=canonical)
-    principal, secret = signer_of(signer.access_key_id, directory)
-    signing_key = signing_keys.get(secret, signer.date, signer.region, signer.service)
+    found = signers.find(signer.access_key_id, claim.token, now_ms)
+    signing_key = signing_keys.get(found.secret, signer.date, signer.region, signer.service)
     # Text that is not ASCII cannot be compared in constant time, and cannot be hex digits.
     matches = claim.signature.isascii() and hmac.compare_digest(
         signing_key.sign(text), claim.signature
     )
-    if principal is None:
-        raise unknown_access_key(signer.access_key_id)
+    if found.principal is None:
+        assert found.refusal is not None
+        raise found.refusal
     if not matches:
         raise signature_does_not_match(
             access_key_id=signer.access_key_id,
@@ -259,7 +260,7 @@ def _verify(
             canonical_request=canonical,
         )
     return SignedRequest(
-        principal=principal,
+        principal=found.principal,
         signing_key=signing_key,
         timestamp=claim.timestamp,
         scope=signer.scope,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.iam.canonical import QueryPairs, decode_query_text
-from rs3gwd.iam.refusal import given_more_than_once, token_not_supported
+from rs3gwd.iam.refusal import given_more_than_once
 from rs3gwd.iam.timestamps import basic_of_http_date
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -41,6 +41,7 @@ QUERY_PARAMETERS = (
 
 PAYLOAD_HASH_PARAMETER = "X-Amz-Content-Sha256"
 TOKEN_PARAMETER = "X-Amz-Security-Token"
+TOKEN_HEADER = "x-amz-security-token"
 
 SIGNERS_KEPT = 1024
 """Signers whose reading is kept, at about 1 KiB each: one for each key, day and set of headers."""
@@ -72,12 +73,16 @@ class Signer(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """What a request says of its own signature; nothing in it is proved yet."""
+    """What a request says of its own signature; nothing in it is proved yet.
+
+    `token` is that of a session, None where the request brings none.
+    """
 
     signer: Signer
     timestamp: str
     signature: str
     payload_hash: str
+    token: str | None = None
 
 
 def read_header(
@@ -105,7 +110,7 @@ def read_header(
         )
     timestamp = _header_timestamp(headers)
     _check_date(signer, timestamp, MALFORMED_HEADER)
-    return Claim(signer, timestamp, signature, payload_hash)
+    return Claim(signer, timestamp, signature, payload_hash, headers.get(TOKEN_HEADER))
 
 
 @lru_cache(SIGNERS_KEPT)
@@ -183,15 +188,15 @@ def read_query(parameters: dict[str, str], headers: dict[str, str], *, region: s
 
     The payload hash is the parameter's (the JavaScript SDK sends one), else the header's, which
     botocore and the CRT sign when it is set, else UNSIGNED-PAYLOAD. Raises ApiError:
-    AuthorizationQueryParametersError, InvalidArgument, InvalidToken, NotImplemented.
+    AuthorizationQueryParametersError, InvalidArgument, NotImplemented.
     """
     algorithm = parameters["X-Amz-Algorithm"]
     if algorithm == ASYMMETRIC_ALGORITHM:
         raise ApiError("NotImplemented", "Signature version 4A is not implemented.")
     if algorithm != ALGORITHM:
         raise ApiError(MALFORMED_QUERY, 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
-    if TOKEN_PARAMETER in parameters or "x-amz-security-token" in headers:
-        raise token_not_supported()
+    if TOKEN_HEADER in headers and TOKEN_PARAMETER in parameters:
+        raise given_more_than_once(TOKEN_PARAMETER)
     payload_hash = parameters.get(PAYLOAD_HASH_PARAMETER)
     if payload_hash is None:
         payload_hash = headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
@@ -206,7 +211,11 @@ def read_query(parameters: dict[str, str], headers: dict[str, str], *, region: s
     )
     timestamp = parameters["X-Amz-Date"]
     _check_date(signer, timestamp, MALFORMED_QUERY)
-    return Claim(signer, timestamp, parameters["X-Amz-Signature"], payload_hash)
+    signature, token = (
+        parameters["X-Amz-Signature"],
+        parameters.get(TOKEN_PARAMETER, headers.get(TOKEN_HEADER)),
+    )
+    return Claim(signer, timestamp, signature, payload_hash, token)
 
 
 def _make_signer(

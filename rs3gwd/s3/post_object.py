@@ -13,6 +13,7 @@ Source: "POST Object" and "Creating an HTML form" in the Amazon S3 API Reference
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlencode, urlsplit
 
 from msgspec import Struct
@@ -26,7 +27,9 @@ from rs3gwd.iam.payload import Authenticated, PayloadKind, PayloadPlan
 from rs3gwd.iam.post_form import VERSION_2_FIELDS, VERSION_4_FIELDS, authenticate_form
 from rs3gwd.iam.post_policy import PostPolicy, check_post_policy, read_post_policy
 from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.iam.sigv4_claim import TOKEN_HEADER
 from rs3gwd.s3.admission import admit
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.form_reader import FormReader, boundary_of
@@ -52,7 +55,7 @@ _HEADER_FIELDS = frozenset(
         "expires",
     }
 )
-_PRIVATE_FIELDS = frozenset({*VERSION_4_FIELDS, *VERSION_2_FIELDS})
+_PRIVATE_FIELDS = frozenset({*VERSION_4_FIELDS, *VERSION_2_FIELDS, TOKEN_HEADER})
 _STATUSES = {"200": 200, "201": 201}
 
 
@@ -112,6 +115,7 @@ async def post_object(
     bucket: str,
     *,
     services: Services,
+    signers: Signers,
     signing_keys: SigningKeyCache,
 ) -> tuple[Response, Principal]:
     """Stores the file of a form; the answer and who sent it.
@@ -119,12 +123,16 @@ async def post_object(
     Raises ApiError for what a form may not be, and as PutObject does.
     """
     form = await read_form(request)
-    principal = authenticate_form(
-        form.fields,
-        directory=services.directory,
-        region=services.region,
-        signing_keys=signing_keys,
-        takes_version_2="POST" in services.presigned_v2_methods,
+    principal = await signers.when_opened(
+        partial(
+            authenticate_form,
+            form.fields,
+            signers=signers,
+            now_ms=services.clock.now_ms(),
+            region=services.region,
+            signing_keys=signing_keys,
+            takes_version_2="POST" in services.presigned_v2_methods,
+        )
     )
     if principal.account is not None:
         policy = read_post_policy(form.fields["policy"])

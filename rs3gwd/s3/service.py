@@ -29,6 +29,7 @@ from rs3gwd.base.http import Request, Response
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.query_api.service import QueryPorts, QueryService, service_of
+from rs3gwd.iam.signers import NotOpened, Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
 from rs3gwd.s3.admission import admit
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
@@ -52,6 +53,7 @@ class S3Service:
         self._services = services
         self._router = Router(domains=services.virtual_host_domains)
         self._signing_keys = SigningKeyCache()
+        self._signers = Signers(services.directory, services.secrets)
         self._settings = AuthenticationSettings(
             region=services.region,
             presigned_v2_methods=services.presigned_v2_methods,
@@ -65,6 +67,8 @@ class S3Service:
                 random=services.random,
                 region=services.region,
                 permissions=services.permissions,
+                signers=self._signers,
+                secrets=services.secrets,
             ),
             self._signing_keys,
         )
@@ -138,8 +142,10 @@ class S3Service:
             return []
         return await cross_origin_headers(services.store, request, bucket)
 
-    def _answer(self, request: Request, services: Services) -> Response | Awaitable[Response]:
-        """Everything but what CORS adds."""
+    def _answer(
+        self, request: Request, services: Services, authenticated: Authenticated | None = None
+    ) -> Response | Awaitable[Response]:
+        """Everything but what CORS adds; `authenticated` where that had to be waited for."""
         route: Route | None = None
         call: Call | None = None
         principal = ""
@@ -147,7 +153,11 @@ class S3Service:
             route = self._router.route(request)
             if route.operation.name == _FORM_UPLOAD:
                 return self._answer_form(request, route, services)
-            authenticated = self._authenticate(request)
+            if authenticated is None:
+                try:
+                    authenticated = self._authenticate(request)
+                except NotOpened:
+                    return self._answer_when_opened(request, services)
             principal = authenticated.principal.access_key_id
             if authenticated.query_headers:
                 request = _with_headers(request, authenticated.query_headers)
@@ -167,12 +177,25 @@ class S3Service:
         response.principal = principal
         return response
 
+    async def _answer_when_opened(self, request: Request, services: Services) -> Response:
+        """The signer's secret, or the session's token, is unwrapped first."""
+        try:
+            authenticated = await self._signers.when_opened(lambda: self._authenticate(request))
+        except Rs3gwError as error:
+            return self._refusal(error, request, self._router.route(request))
+        answer = self._answer(request, services, authenticated)
+        return answer if isinstance(answer, Response) else await answer
+
     async def _answer_form(self, request: Request, route: Route, services: Services) -> Response:
         """An upload by a form, whose signature is in its body."""
         principal = ""
         try:
             response, sender = await post_object(
-                request, route.bucket, services=services, signing_keys=self._signing_keys
+                request,
+                route.bucket,
+                services=services,
+                signers=self._signers,
+                signing_keys=self._signing_keys,
             )
             response.operation = _FORM_UPLOAD
             principal = sender.access_key_id
@@ -206,7 +229,7 @@ class S3Service:
     def _authenticate(self, request: Request) -> Authenticated:
         return authenticate(
             request,
-            directory=self._services.directory,
+            signers=self._signers,
             now_ms=self._services.clock.now_ms(),
             settings=self._settings,
             signing_keys=self._signing_keys,

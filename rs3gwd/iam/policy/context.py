@@ -41,7 +41,9 @@ class Caller(Struct, frozen=True):
     federated user. `issuer_arn` is the role of a session, or the user who federated. `unique_id` is
     the id of the user or role (`AIDA...`, `AROA...`), `user_id` what aws:userid says. `account_id`
     is 12 digits, `canonical_id` the 64 hex digits of the same account. `provider` is behind a web
-    identity, `service` the name of a service. `tags` are those of the principal and its session.
+    identity that asks for a session, `service` the name of a service. `tags` are those of the
+    principal and its session. Of a session `token_issued_ms` is when it was made, `vouched_by` the
+    provider behind it and `source_identity` what its maker set.
     """
 
     kind: CallerKind
@@ -55,6 +57,9 @@ class Caller(Struct, frozen=True):
     provider: str = ""
     service: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    token_issued_ms: int | None = None
+    vouched_by: str = ""
+    source_identity: str = ""
 
     @property
     def account_arn(self) -> str:

@@ -21,6 +21,9 @@ The root of the account that owns a bucket can always read, set and delete its p
 could lock everybody out. An access control list permits like a resource's policy does, and is given
 as its strength: DIRECT for a group the caller is in, ACCOUNT for the account's id.
 
+The trust policy of a role (`is_trust`) must itself permit, also within the account: without it no
+identity policy is enough, nor being the root.
+
 `public_restricted` is RestrictPublicBuckets with a policy that is public: then only callers of the
 owner's account and services count as permitted.
 
@@ -29,7 +32,8 @@ and reads no clock: times are condition keys.
 
 Source: "Policy evaluation logic", "How AWS enforcement code logic evaluates requests to allow or
 deny access" and "Cross-account policy evaluation logic" in the IAM User Guide; "PutBucketPolicy" in
-the Amazon S3 API Reference for the root's way out; "Blocking public access" in the S3 User Guide.
+the Amazon S3 API Reference for the root's way out; "Blocking public access" in the S3 User Guide;
+"Roles terms and concepts" in the IAM User Guide for trust policies.
 """
 
 from collections.abc import Iterator
@@ -59,7 +63,8 @@ class Policies(Struct, frozen=True):
     `identity` are those of the user and the user's groups, or of the role. `boundary` is None
     without one. `session` is None where none were given, else what the session was made with: one
     of them permitting is enough. `resource` is the bucket's. `acl` is how directly an access
-    control list permits this action (see the head).
+    control list permits this action (see the head). `is_trust`: `resource` is the trust policy of
+    a role.
     """
 
     identity: tuple[CompiledPolicy, ...] = ()
@@ -68,6 +73,7 @@ class Policies(Struct, frozen=True):
     resource: CompiledPolicy | None = None
     acl: Strength = Strength.NONE
     public_restricted: bool = False
+    is_trust: bool = False
 
     def layers(self) -> Iterator[tuple[Layer, CompiledPolicy]]:
         """All of them, each with what it is."""
@@ -113,6 +119,7 @@ class Reason(StrEnum):
     RESTRICTED = "The bucket's policy is public and public access to the bucket is restricted."
     ANONYMOUS = "Nothing permits it to callers without a signature."
     NO_RESOURCE = "The caller is of another account and the resource's policy does not permit it."
+    NO_TRUST = "The role's trust policy does not permit it to this caller."
     NO_IDENTITY = "No policy of the caller's identity permits it."
     BOUNDARY = "The caller's permissions boundary does not permit it."
     SESSION = "The session's policy does not permit it."
@@ -151,7 +158,7 @@ def evaluate(access: Access, policies: Policies) -> Verdict:
     """Decides. Never raises for what a request or policy says."""
     caller = access.caller
     is_own = bool(caller.account_id) and caller.account_id == access.resource_account_id
-    is_owner = is_own and caller.kind is CallerKind.ROOT
+    is_owner = is_own and caller.kind is CallerKind.ROOT and not policies.is_trust
     if is_owner and access.action in POLICY_ACTIONS:
         return _ROOT_MAY
     denial = _denial(access, policies)
@@ -164,6 +171,8 @@ def evaluate(access: Access, policies: Policies) -> Verdict:
     grant = _resource_grant(access, policies)
     if not caller.account_id:
         return grant.verdict(Reason.RESOURCE) if grant.strength else _refused(Reason.ANONYMOUS)
+    if policies.is_trust and not grant.strength:
+        return _refused(Reason.NO_TRUST)
     if is_own:
         return _within_account(access, policies, grant)
     if not grant.strength:

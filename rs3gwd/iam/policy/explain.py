@@ -175,6 +175,7 @@ def _missing_layer(access: Access, reason: Reason) -> Layer | None:
         Reason.RESTRICTED: None,
         Reason.ANONYMOUS: Layer.RESOURCE,
         Reason.NO_RESOURCE: Layer.RESOURCE,
+        Reason.NO_TRUST: Layer.RESOURCE,
         Reason.BOUNDARY: Layer.BOUNDARY,
         Reason.SESSION: Layer.SESSION,
     }.get(reason, Layer.IDENTITY)

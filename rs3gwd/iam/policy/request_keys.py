@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from rs3gwd.iam.policy.context import Caller, CallerKind
 from rs3gwd.iam.policy.values import read_date
+from rs3gwd.iam.timestamps import format_extended
 
 Tags = Sequence[tuple[str, str]]
 Values = tuple[str, ...] | None
@@ -188,6 +189,16 @@ def _copy_source(facts: RequestFacts) -> Values:
     return (path, f"/{path}")
 
 
+def _token_issue_time(facts: RequestFacts) -> Values:
+    issued_ms = facts.caller.token_issued_ms
+    return None if issued_ms is None else (format_extended(issued_ms),)
+
+
+def _multi_factor(facts: RequestFacts) -> Values:
+    """There is no second factor here, and the key is only there for sessions."""
+    return None if facts.caller.token_issued_ms is None else ("false",)
+
+
 def _user_name(facts: RequestFacts) -> Values:
     return _text(facts.caller.name) if facts.caller.kind is CallerKind.USER else None
 
@@ -199,6 +210,8 @@ def _principal_type(facts: RequestFacts) -> Values:
 _ROWS: dict[str, Callable[[RequestFacts], Values]] = {
     "aws:currenttime": _current_time,
     "aws:epochtime": lambda facts: (str(facts.now_ms // 1000),),
+    "aws:federatedprovider": lambda facts: _text(facts.caller.vouched_by or facts.caller.provider),
+    "aws:multifactorauthpresent": _multi_factor,
     "aws:principalaccount": lambda facts: _text(facts.caller.account_id),
     "aws:principalarn": lambda facts: _text(facts.caller.principal_arn),
     "aws:principalisawsservice": lambda facts: _flag(facts.caller.kind is CallerKind.SERVICE),
@@ -207,7 +220,9 @@ _ROWS: dict[str, Callable[[RequestFacts], Values]] = {
     "aws:requestedregion": lambda facts: _text(facts.region),
     "aws:resourceaccount": lambda facts: _text(facts.resource_account_id),
     "aws:securetransport": lambda facts: _flag(facts.is_secure),
+    "aws:sourceidentity": lambda facts: _text(facts.caller.source_identity),
     "aws:sourceip": lambda facts: _text(facts.peer),
+    "aws:tokenissuetime": _token_issue_time,
     "aws:useragent": lambda facts: _one(facts.headers.get("user-agent")),
     "aws:userid": lambda facts: _text(facts.caller.user_id or "anonymous"),
     "aws:username": _user_name,

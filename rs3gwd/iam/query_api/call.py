@@ -144,14 +144,6 @@ def show_tags(tags: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags]
 
 
-def with_tags(
-    old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Tags with new ones, which take the place of those whose keys differ in case alone."""
-    keys = {key.lower() for key, _ in new}
-    return [*((key, value) for key, value in old if key.lower() not in keys), *new]
-
-
 def without_tags(tags: Sequence[tuple[str, str]], keys: Sequence[str]) -> list[tuple[str, str]]:
     """Tags without those of some keys, whatever their case."""
     dropped = {key.lower() for key in keys}

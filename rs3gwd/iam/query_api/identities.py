@@ -24,6 +24,7 @@ from rs3gwd.iam.identities.names import (
     invalid,
     make_unique_id,
 )
+from rs3gwd.iam.identities.permissions import merged_tags
 from rs3gwd.iam.policy.document import TRUST_CHARACTERS_MAX, PolicyKind
 from rs3gwd.iam.query_api.attachments import check_attachable
 from rs3gwd.iam.query_api.call import (
@@ -33,7 +34,6 @@ from rs3gwd.iam.query_api.call import (
     replace_in,
     show_tags,
     show_time,
-    with_tags,
     without_tags,
 )
 
@@ -234,7 +234,7 @@ def tag(kind: IdentityKind) -> Handler:
         await call.change(
             kind,
             call.form.text(SHAPES[kind].name),
-            lambda one: replace_in(one, tags=check_tags(with_tags(one.tags, new))),
+            lambda one: replace_in(one, tags=check_tags(merged_tags(one.tags, new))),
         )
         return None
 

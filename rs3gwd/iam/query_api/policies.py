@@ -21,6 +21,7 @@ from rs3gwd.iam.identities.names import (
     invalid,
     make_unique_id,
 )
+from rs3gwd.iam.identities.permissions import merged_tags
 from rs3gwd.iam.identities.shared_policies import SHARED_POLICIES
 from rs3gwd.iam.policy.document import MANAGED_CHARACTERS_MAX
 from rs3gwd.iam.query_api.call import (
@@ -29,7 +30,6 @@ from rs3gwd.iam.query_api.call import (
     arn_of_policy,
     show_tags,
     show_time,
-    with_tags,
     without_tags,
 )
 
@@ -180,7 +180,7 @@ async def tag_policy(call: QueryCall) -> Result:
     new = check_tags(call.form.tags())
     await call.change_policy(
         call.form.text("PolicyArn"),
-        lambda one: replace(one, tags=check_tags(with_tags(one.tags, new))),
+        lambda one: replace(one, tags=check_tags(merged_tags(one.tags, new))),
     )
     return None
 

@@ -10,6 +10,7 @@ The region of the scope is the endpoint's, or us-east-1, which clients of these 
 they think of them as global.
 """
 
+from functools import partial
 from hashlib import sha256
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from msgspec import Struct
 from rs3gwd.base.errors import ApiError, Rs3gwError
 from rs3gwd.base.http import Request, Response
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
+from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.identities.permissions import PermissionCache
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.call import QueryCall
@@ -25,6 +27,7 @@ from rs3gwd.iam.query_api.form import FORM_BYTES_MAX, Form, read_form
 from rs3gwd.iam.query_api.operations import QUERY_OPERATIONS, Row
 from rs3gwd.iam.query_api.permission import require
 from rs3gwd.iam.query_api.xml import CONTENT_TYPE, Service, answer
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache, verify_header
 
 GLOBAL_REGION = "us-east-1"
@@ -40,6 +43,8 @@ class QueryPorts(Struct, frozen=True):
     random: Random
     region: str
     permissions: PermissionCache
+    signers: Signers
+    secrets: SecretWrapper | None = None
 
 
 class QueryService:
@@ -55,7 +60,7 @@ class QueryService:
         name, principal = "Unknown", ""
         try:
             body = await _read_body(request)
-            who = self._authenticate(request, service, body)
+            who = await self._authenticate(request, service, body)
             principal = who.access_key_id
             form = read_form(body)
             row = self._row(service, form)
@@ -67,20 +72,22 @@ class QueryService:
         response.principal = principal
         return response
 
-    def _authenticate(self, request: Request, service: Service, body: bytes) -> Principal:
+    async def _authenticate(self, request: Request, service: Service, body: bytes) -> Principal:
         if "authorization" not in request.headers:
             raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token")
         is_global = f"/{GLOBAL_REGION}/{service.scope}/" in request.headers["authorization"]
-        signed = verify_header(
+        verify = partial(
+            verify_header,
             request,
             [],
-            directory=self._ports.directory,
+            signers=self._ports.signers,
             now_ms=self._ports.clock.now_ms(),
             region=GLOBAL_REGION if is_global else self._ports.region,
             signing_keys=self._signing_keys,
             service=service.scope,
             payload_hash=sha256(body).hexdigest(),
         )
+        signed = await self._ports.signers.when_opened(verify)
         return signed.principal
 
     def _row(self, service: Service, form: Form) -> Row:

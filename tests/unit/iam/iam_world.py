@@ -13,6 +13,7 @@ from rs3gwd.base.http import Request
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
 
 AWS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -104,7 +105,7 @@ def check(
     """Authenticates in the small world."""
     return authenticate(
         request,
-        directory=FakeDirectory(),
+        signers=Signers(FakeDirectory()),
         now_ms=now_ms,
         settings=settings,
         signing_keys=signing_keys or SigningKeyCache(entries_max=4),

@@ -20,6 +20,7 @@ from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
 from rs3gwd.iam.authenticate import authenticate
 from rs3gwd.iam.payload import Authenticated, PayloadKind
+from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
 
 STREAM = {"x-amz-decoded-content-length": "5"}
@@ -336,7 +337,7 @@ def test_authentication_is_the_same_with_a_warm_cache() -> None:
         results.append(
             authenticate(
                 sign_header(),
-                directory=FakeDirectory(),
+                signers=Signers(FakeDirectory()),
                 now_ms=AWS_NOW_MS,
                 settings=SETTINGS,
                 signing_keys=cache,

@@ -18,7 +18,7 @@ from iam_world import (
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.http import Request
-from rs3gwd.iam.principal import SECRET_OF_NOBODY
+from rs3gwd.iam.signers import SECRET_OF_NOBODY
 from rs3gwd.iam.sigv4 import SigningKeyCache, derive_signing_key
 
 MINUTE_MS = 60_000
@@ -343,8 +343,8 @@ def test_credentials_in_header_and_query_are_refused() -> None:
     )
 
 
-def test_session_tokens_are_refused() -> None:
-    """No tokens are given out, so one in header or query is InvalidToken."""
+def test_tokens_that_nobody_made_are_refused() -> None:
+    """A token that is none, in header or query, is InvalidToken."""
     for request in (
         sign_header(headers={"x-amz-security-token": "t"}),
         presign(extra={"X-Amz-Security-Token": "t"}),

@@ -10,7 +10,8 @@ from rs3gwd.iam.policy.context import Access, CallerKind, no_keys
 from rs3gwd.iam.policy.document import MANAGED_CHARACTERS_MAX, PolicyKind
 from rs3gwd.iam.policy.evaluate import Policies, evaluate
 from rs3gwd.iam.policy.reading import read_policy
-from rs3gwd.iam.principal import Principal, principal_of
+from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.signers import principal_of
 from rs3gwd.testing.directory import MemoryDirectory
 from rs3gwd.testing.memory_state import MemoryState
 

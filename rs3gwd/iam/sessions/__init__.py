@@ -1,0 +1,1 @@
+"""Sessions: credentials for a time, whose token says whose they are. Pure."""
