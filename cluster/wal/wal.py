@@ -76,6 +76,15 @@ class LogWrite(Protocol):
     def cut(self) -> int: ...
 
 
+class Lost(Protocol):
+    """What `forget` must know; see `LostEntries`."""
+
+    @property
+    def group(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+
+
 class Wal:
     """An open log. One writer at a time; reads may come in between. Blocks."""
 
@@ -156,7 +165,7 @@ class Wal:
         found = (log.lost() for _, log in sorted(self._groups.items()))
         return tuple(lost for lost in found if lost is not None)
 
-    def forget(self, lost: LostEntries, hard_state: HardState) -> None:
+    def forget(self, lost: Lost, hard_state: HardState) -> None:
         """Drops entries that have rotted, and what stands behind them, and stores a hard state that
         remembers them. Raises OSError, WalFailed."""
         change = GroupChange(lost.group, drop=lost.index, hard_state=hard_state)
