@@ -1,0 +1,68 @@
+"""Where look-ups must be waited for, nobody is authenticated before the node is current."""
+
+from __future__ import annotations
+
+import msgspec
+from s3_world import ALICE, S3World
+
+from rs3gwd.base.errors import Overloaded
+from rs3gwd.base.ports import ObjectStore
+from rs3gwd.s3.service import S3Service
+
+
+class Gate:
+    """A store that becomes current when a request has begun."""
+
+    def __init__(self, world: S3World) -> None:
+        self.world = world
+        self.asked: list[tuple[str, bytes]] = []
+        self.learns_of_removal = False
+        self.failure: Overloaded | None = None
+        services = msgspec.structs.replace(world.service._services, begin_store=self.begin)
+        world.service = S3Service(services)
+
+    async def begin(self, bucket: str, key: bytes) -> ObjectStore:
+        self.asked.append((bucket, key))
+        if self.failure is not None:
+            raise self.failure
+        if self.learns_of_removal:
+            del self.world.store.state.access_keys[S3World.key_id(ALICE)]
+        return self.world.store
+
+
+async def test_a_request_waits_for_its_bucket_and_key() -> None:
+    """What it is about is handed to whoever proves that this node is current."""
+    world = S3World()
+    gate = Gate(world)
+    assert (await world.call("PUT", "/bucket")).status == 200
+    assert (await world.call("PUT", "/bucket/a%20key", body=b"data")).status == 200
+    assert (await world.call("GET", "/bucket/a%20key")).body == b"data"
+    assert (await world.call("OPTIONS", "/bucket/a%20key", by=None)).status == 400
+    assert (await world.call("GET", "/")).status == 200
+    assert gate.asked == [
+        ("bucket", b""),
+        ("bucket", b"a key"),
+        ("bucket", b"a key"),
+        ("bucket", b"a key"),
+        ("", b""),
+    ]
+
+
+async def test_a_key_that_was_removed_elsewhere_is_refused() -> None:
+    """The removal is learned of while the request waits, and counts."""
+    world = S3World()
+    gate = Gate(world)
+    assert (await world.call("GET", "/")).status == 200
+    gate.learns_of_removal = True
+    answer = await world.call("GET", "/")
+    assert (answer.status, answer.code) == (403, "InvalidAccessKeyId")
+
+
+async def test_a_node_that_is_not_current_says_so() -> None:
+    """Without a proof nothing is read and nobody is let in: 503, to everybody alike."""
+    world = S3World()
+    gate = Gate(world)
+    gate.failure = Overloaded("no majority")
+    for by in (ALICE, None):
+        answer = await world.call("GET", "/bucket/key", by=by)
+        assert (answer.status, answer.code) == (503, "SlowDown")
