@@ -356,6 +356,36 @@ class DeleteAccessKey(Command, frozen=True):
     access_key_id: str
 
 
+class SealAccessKey(Command, frozen=True):
+    """Puts the wrapped secret of a key in the place of the one it has -> AccessKeyRecord.
+
+    `expected` is how it is wrapped so far, empty for not at all; otherwise nothing changes. Raises
+    NoSuchAccount.
+    """
+
+    access_key_id: str
+    sealed: bytes
+    expected: bytes = b""
+
+
+class KeyUse(Struct, array_like=True, frozen=True):
+    """When a key was last used, and for what."""
+
+    access_key_id: str
+    used_ms: int
+    service: str
+    region: str
+
+
+class NoteKeyUses(Command, frozen=True):
+    """Notes when keys were used, where that is later than what is known -> None.
+
+    Keys that are gone are passed over. The proposer bounds their number.
+    """
+
+    uses: list[KeyUse]
+
+
 class PutIdentity(Command, frozen=True):
     """Makes a user, group or role, or changes it -> IdentityRecord, with its new revision.
 
@@ -365,6 +395,21 @@ class PutIdentity(Command, frozen=True):
     """
 
     identity: IdentityRecord
+    expected_revision: int
+
+
+class RenameIdentity(Command, frozen=True):
+    """Gives a user or group another name and path -> IdentityRecord, with its new revision.
+
+    Keys and memberships go along. `expected_revision` as in PutIdentity. Raises NoSuchIdentity,
+    IdentityAlreadyExists, IdentityChanged.
+    """
+
+    canonical_id: str
+    kind: IdentityKind
+    name: str
+    new_name: str
+    new_path: str
     expected_revision: int
 
 
@@ -513,7 +558,10 @@ AnyCommand = (
     | PutAccessKey
     | SetAccessKeyStatus
     | DeleteAccessKey
+    | SealAccessKey
+    | NoteKeyUses
     | PutIdentity
+    | RenameIdentity
     | DeleteIdentity
     | PutManagedPolicy
     | DeleteManagedPolicy

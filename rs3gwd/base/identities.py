@@ -26,6 +26,11 @@ class IdentityKind(StrEnum):
     USER = "user"
     GROUP = "group"
     ROLE = "role"
+    PROVIDER = "oidc-provider"
+
+
+HOLDERS = (IdentityKind.USER, IdentityKind.GROUP, IdentityKind.ROLE)
+"""The kinds that can have policies; a provider vouches for others and may nothing itself."""
 
 
 class InlinePolicy(Struct, array_like=True, frozen=True):
@@ -36,12 +41,13 @@ class InlinePolicy(Struct, array_like=True, frozen=True):
 
 
 class IdentityRecord(Struct, array_like=True, frozen=True):
-    """A user, group or role of an account.
+    """A user, group or role of an account, or a provider of web identities that it trusts.
 
     `unique_id` is never used again, even for the same name. `attached` are ARNs of managed
     policies. `groups` are the names of a user's groups; `boundary` the ARN of the policy that is
     the permissions boundary of a user or role, or empty; `trust` says who may assume a role, and
-    `session_s_max` for how many seconds.
+    `session_s_max` for how many seconds. `url` is the issuer of a provider, `clients` are the
+    audiences and `thumbprints` the certificates that go with it.
     """
 
     canonical_id: str
@@ -59,6 +65,9 @@ class IdentityRecord(Struct, array_like=True, frozen=True):
     trust: bytes = b""
     description: str = ""
     session_s_max: int = 3600
+    url: str = ""
+    clients: list[str] = []
+    thumbprints: list[str] = []
 
 
 class PolicyVersion(Struct, array_like=True, frozen=True):

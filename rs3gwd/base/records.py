@@ -314,7 +314,8 @@ class AccessKeyRecord(Struct, array_like=True, frozen=True):
 
     `user_name` is the user of the account whose key it is, empty for a key of the account itself.
     `sealed` is the secret wrapped by the keyring; then `secret` is empty. A record of a release
-    before keyrings has it plain.
+    before keyrings has it plain. `used_ms` is about when it was last used, 0 for never, for
+    which service and region; it is told in batches and may be an hour late.
     """
 
     access_key_id: str
@@ -324,3 +325,6 @@ class AccessKeyRecord(Struct, array_like=True, frozen=True):
     status: AccessKeyStatus = AccessKeyStatus.ACTIVE
     user_name: str = ""
     sealed: bytes = b""
+    used_ms: int = 0
+    used_service: str = ""
+    used_region: str = ""

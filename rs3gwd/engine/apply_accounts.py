@@ -11,8 +11,10 @@ import msgspec
 from rs3gwd.base.commands import (
     DeleteAccessKey,
     DeleteAccount,
+    NoteKeyUses,
     PutAccessKey,
     PutAccount,
+    SealAccessKey,
     SetAccessKeyStatus,
 )
 from rs3gwd.base.errors import (
@@ -95,16 +97,36 @@ def put_access_key(state: ApplyState, command: PutAccessKey) -> AccessKeyRecord:
 def set_access_key_status(state: ApplyState, command: SetAccessKeyStatus) -> AccessKeyRecord:
     """Activates or deactivates a key."""
     found = _existing_key(state, command.access_key_id)
-    record = msgspec.structs.replace(found, status=command.status)
-    key = record.access_key_id.encode()
-    state.txn.put(Table.ACCESS_KEYS, key, ACCESS_KEY_CODEC.seal(key, record))
-    return record
+    return _put_key(state, msgspec.structs.replace(found, status=command.status))
+
+
+def seal_access_key(state: ApplyState, command: SealAccessKey) -> AccessKeyRecord:
+    """Puts a wrapped secret in the place of the plain one, or of one wrapped otherwise."""
+    found = _existing_key(state, command.access_key_id)
+    if found.sealed != command.expected:
+        return found
+    return _put_key(state, msgspec.structs.replace(found, secret="", sealed=command.sealed))
+
+
+def note_key_uses(state: ApplyState, command: NoteKeyUses) -> None:
+    """Notes the uses that are later than those known."""
+    for use in command.uses:
+        found = read_access_key(state.txn, use.access_key_id)
+        if found is not None and use.used_ms > found.used_ms:
+            changes = {"used_service": use.service, "used_region": use.region}
+            _put_key(state, msgspec.structs.replace(found, used_ms=use.used_ms, **changes))
 
 
 def delete_access_key(state: ApplyState, command: DeleteAccessKey) -> None:
     """Removes a key."""
     record = _existing_key(state, command.access_key_id)
     _delete_key_rows(state, record.canonical_id, record.access_key_id)
+
+
+def _put_key(state: ApplyState, record: AccessKeyRecord) -> AccessKeyRecord:
+    key = record.access_key_id.encode()
+    state.txn.put(Table.ACCESS_KEYS, key, ACCESS_KEY_CODEC.seal(key, record))
+    return record
 
 
 def _existing_key(state: ApplyState, access_key_id: str) -> AccessKeyRecord:

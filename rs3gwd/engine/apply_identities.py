@@ -16,6 +16,7 @@ from rs3gwd.base.commands import (
     DeleteManagedPolicy,
     PutIdentity,
     PutManagedPolicy,
+    RenameIdentity,
 )
 from rs3gwd.base.errors import (
     IdentityAlreadyExists,
@@ -38,7 +39,14 @@ from rs3gwd.engine.identities import (
     read_identity,
     read_policy,
 )
-from rs3gwd.engine.tables import IDENTITY_CODEC, POLICY_CODEC, Table, identity_key, owner_key
+from rs3gwd.engine.tables import (
+    ACCESS_KEY_CODEC,
+    IDENTITY_CODEC,
+    POLICY_CODEC,
+    Table,
+    identity_key,
+    owner_key,
+)
 
 
 def put_identity(state: ApplyState, command: PutIdentity) -> IdentityRecord:
@@ -59,6 +67,46 @@ def put_identity(state: ApplyState, command: PutIdentity) -> IdentityRecord:
     key = _identity_row(record)
     state.txn.put(Table.IDENTITIES, key, IDENTITY_CODEC.seal(key, record))
     return record
+
+
+def rename_identity(state: ApplyState, command: RenameIdentity) -> IdentityRecord:
+    """Moves a user or group to another name, with the keys that are its and who is in it."""
+    canonical_id, kind, name = command.canonical_id, command.kind, command.name
+    found = read_identity(state.txn, canonical_id, kind, name)
+    if found is None:
+        raise NoSuchIdentity(f"The {kind} {name} cannot be found.")
+    _check_revision(found, command.expected_revision, f"{kind} {name}")
+    is_other = command.new_name.lower() != found.name.lower()
+    if is_other and read_identity(state.txn, canonical_id, kind, command.new_name) is not None:
+        raise IdentityAlreadyExists(f"{kind.title()} {command.new_name} already exists.")
+    record = msgspec.structs.replace(
+        found, name=command.new_name, path=command.new_path, revision=found.revision + 1
+    )
+    state.txn.delete(Table.IDENTITIES, _identity_row(found))
+    key = _identity_row(record)
+    state.txn.put(Table.IDENTITIES, key, IDENTITY_CODEC.seal(key, record))
+    if kind is IdentityKind.USER:
+        _rename_keys(state, canonical_id, found.name, record.name)
+    else:
+        _rename_memberships(state, canonical_id, found.name, record.name)
+    return record
+
+
+def _rename_keys(state: ApplyState, canonical_id: str, old: str, new: str) -> None:
+    for access_key in list_access_keys(state.txn, canonical_id):
+        if access_key.user_name == old:
+            changed = msgspec.structs.replace(access_key, user_name=new)
+            key = changed.access_key_id.encode()
+            state.txn.put(Table.ACCESS_KEYS, key, ACCESS_KEY_CODEC.seal(key, changed))
+
+
+def _rename_memberships(state: ApplyState, canonical_id: str, old: str, new: str) -> None:
+    for user in list_identities(state.txn, canonical_id, IdentityKind.USER):
+        if old in user.groups:
+            groups = [new if each == old else each for each in user.groups]
+            changed = msgspec.structs.replace(user, groups=groups, revision=user.revision + 1)
+            key = _identity_row(changed)
+            state.txn.put(Table.IDENTITIES, key, IDENTITY_CODEC.seal(key, changed))
 
 
 def delete_identity(state: ApplyState, command: DeleteIdentity) -> None:

@@ -52,8 +52,11 @@ from rs3gwd.testing.memory_identities import (
     delete_identities_of,
     delete_identity,
     delete_managed_policy,
+    note_key_uses,
     put_identity,
     put_managed_policy,
+    rename_identity,
+    seal_access_key,
 )
 from rs3gwd.testing.memory_kms import put_kms_key, put_object_data_key
 from rs3gwd.testing.memory_locks import (
@@ -482,7 +485,10 @@ COMMANDS: dict[type[c.Command], Callable[[MemoryState, Any], c.CommandResult]] =
     c.PutAccessKey: put_access_key,
     c.SetAccessKeyStatus: set_access_key_status,
     c.DeleteAccessKey: delete_access_key,
+    c.SealAccessKey: seal_access_key,
+    c.NoteKeyUses: note_key_uses,
     c.PutIdentity: put_identity,
+    c.RenameIdentity: rename_identity,
     c.DeleteIdentity: delete_identity,
     c.PutManagedPolicy: put_managed_policy,
     c.DeleteManagedPolicy: delete_managed_policy,

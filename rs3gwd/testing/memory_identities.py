@@ -13,6 +13,7 @@ from rs3gwd.base.errors import (
     NoSuchIdentity,
 )
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord, policy_name_of
+from rs3gwd.base.records import AccessKeyRecord
 from rs3gwd.testing.memory_state import MemoryState
 
 
@@ -32,6 +33,60 @@ def put_identity(state: MemoryState, command: c.PutIdentity) -> IdentityRecord:
     changed = msgspec.structs.replace(record, revision=command.expected_revision + 1)
     state.identities[place] = changed
     return changed
+
+
+def rename_identity(state: MemoryState, command: c.RenameIdentity) -> IdentityRecord:
+    """Moves a user or group to another name."""
+    account, kind = command.canonical_id, command.kind
+    old, new = command.name.lower(), command.new_name.lower()
+    found = state.identities.get((account, kind, old))
+    if found is None:
+        raise NoSuchIdentity("it does not exist")
+    _check_revision(found, command.expected_revision)
+    if new != old and (account, kind, new) in state.identities:
+        raise IdentityAlreadyExists("the name is taken")
+    del state.identities[account, kind, old]
+    renamed = msgspec.structs.replace(
+        found, name=command.new_name, path=command.new_path, revision=found.revision + 1
+    )
+    state.identities[account, kind, new] = renamed
+    if kind is IdentityKind.USER:
+        for key in list(state.access_keys.values()):
+            if (key.canonical_id, key.user_name) == (account, found.name):
+                moved = msgspec.structs.replace(key, user_name=renamed.name)
+                state.access_keys[key.access_key_id] = moved
+        return renamed
+    for place, user in list(state.identities.items()):
+        if user.canonical_id == account and found.name in user.groups:
+            groups = [renamed.name if name == found.name else name for name in user.groups]
+            state.identities[place] = msgspec.structs.replace(
+                user, groups=groups, revision=user.revision + 1
+            )
+    return renamed
+
+
+def seal_access_key(state: MemoryState, command: c.SealAccessKey) -> AccessKeyRecord:
+    """Puts a wrapped secret in the place of the one that was expected."""
+    found = state.access_keys.get(command.access_key_id)
+    if found is None:
+        raise NoSuchAccount("no such access key")
+    if found.sealed == command.expected:
+        found = msgspec.structs.replace(found, secret="", sealed=command.sealed)
+        state.access_keys[command.access_key_id] = found
+    return found
+
+
+def note_key_uses(state: MemoryState, command: c.NoteKeyUses) -> None:
+    """Notes later uses of keys that are there."""
+    for use in command.uses:
+        found = state.access_keys.get(use.access_key_id)
+        if found is not None and use.used_ms > found.used_ms:
+            state.access_keys[use.access_key_id] = msgspec.structs.replace(
+                found,
+                used_ms=use.used_ms,
+                used_service=use.service,
+                used_region=use.region,
+            )
 
 
 def delete_identity(state: MemoryState, command: c.DeleteIdentity) -> None:

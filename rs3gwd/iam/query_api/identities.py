@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from rs3gwd.base.commands import DeleteIdentity, PutIdentity
 from rs3gwd.base.errors import ApiError
-from rs3gwd.base.identities import IdentityKind, IdentityRecord
+from rs3gwd.base.identities import HOLDERS, IdentityKind, IdentityRecord
 from rs3gwd.iam.identities.names import (
     GROUPS_MAX,
     IDENTITIES_MAX,
@@ -54,7 +54,7 @@ class Shape(Struct, frozen=True):
         return f"{self.title}Name"
 
 
-SHAPES = {kind: Shape(str(kind).title()) for kind in IdentityKind}
+SHAPES = {kind: Shape(str(kind).title()) for kind in HOLDERS}
 
 
 def name_in(call: QueryCall, kind: IdentityKind) -> str:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from rs3gwd.base.identities import IdentityKind
+from rs3gwd.base.identities import HOLDERS, IdentityKind
 from rs3gwd.iam.query_api import absent, access_keys, attachments, identities, policies
 from rs3gwd.iam.query_api.identities import Handler
 from rs3gwd.iam.query_api.xml import Service
@@ -76,7 +76,7 @@ def _rows_of(kind: IdentityKind) -> Iterator[Row]:
 
 
 QUERY_OPERATIONS: tuple[Row, ...] = (
-    *(row for kind in IdentityKind for row in _rows_of(kind)),
+    *(row for kind in HOLDERS for row in _rows_of(kind)),
     Row("UpdateRole", Target.ROLE, identities.update_role),
     Row("UpdateAssumeRolePolicy", Target.ROLE, identities.update_trust),
     Row("AddUserToGroup", Target.GROUP, identities.add_to_group),

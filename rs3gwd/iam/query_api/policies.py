@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rs3gwd.base.commands import DeleteManagedPolicy, PutManagedPolicy
 from rs3gwd.base.errors import ApiError
-from rs3gwd.base.identities import IdentityKind, PolicyRecord, PolicyVersion
+from rs3gwd.base.identities import HOLDERS, PolicyRecord, PolicyVersion
 from rs3gwd.iam.identities.names import (
     POLICIES_MAX,
     POLICY_NAME_CHARACTERS_MAX,
@@ -206,7 +206,7 @@ async def list_entities_for_policy(call: QueryCall) -> Result:
     if arn not in SHARED_POLICIES:
         call.find_policy(arn)
     result: dict[str, Any] = {}
-    for kind in IdentityKind:
+    for kind in HOLDERS:
         title = str(kind).title()
         result[f"Policy{title}s"] = [
             {f"{title}Name": each.name, f"{title}Id": each.unique_id}
@@ -246,7 +246,7 @@ def _show_shared(call: QueryCall, arn: str) -> dict[str, Any]:
 
 def _uses(call: QueryCall, arn: str) -> dict[str, int]:
     attached = bounds = 0
-    for kind in IdentityKind:
+    for kind in HOLDERS:
         for each in call.directory.identities(call.canonical_id, kind):
             attached += arn in each.attached
             bounds += arn == each.boundary

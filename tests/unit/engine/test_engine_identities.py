@@ -24,7 +24,7 @@ from rs3gwd.base.identities import (
     PolicyVersion,
 )
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
-from rs3gwd.engine import identities
+from rs3gwd.engine import accounts, identities
 from rs3gwd.engine.apply import Applier
 from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.verify import verify_metadata
@@ -82,6 +82,9 @@ class EngineDirectory:
 
     def policy(self, *given: Any) -> PolicyRecord | None:
         return identities.read_policy(self._txn, *given)
+
+    def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
+        return accounts.read_access_key(self._txn, access_key_id)
 
     def policies(self, *given: Any) -> list[PolicyRecord]:
         return identities.list_policies(self._txn, *given)
@@ -215,3 +218,45 @@ def test_an_account_takes_its_identities_along(place: Place) -> None:
     assert place.directory.identities(A, USER) == []
     assert place.directory.policies(A) == []
     assert len(place.directory.identities(B, USER)) == 1
+
+
+def test_a_renamed_user_keeps_keys_and_a_renamed_group_its_members(place: Place) -> None:
+    """Under any case of the new name, and the old one is free; a taken one is refused."""
+    place.put(group())
+    bob = place.put(user(groups=["Staff"]))
+    key = AccessKeyRecord("AKIAUSER", "secret", A, 1, user_name="Bob")
+    place.apply(commands.PutAccessKey(access_key=key))
+    place.put(replace(user(), name="Carol"))
+    rename = commands.RenameIdentity(A, USER, "bob", "Carol", "/", bob.revision)
+    with pytest.raises(IdentityAlreadyExists):
+        place.apply(rename)
+    with pytest.raises(IdentityChanged):
+        place.apply(replace(rename, new_name="Dora", expected_revision=7))
+    moved = place.apply(replace(rename, new_name="Dora", new_path="/x/"))
+    assert (moved.name, moved.path, moved.revision) == ("Dora", "/x/", bob.revision + 1)
+    assert place.directory.identity(A, USER, "BOB") is None
+    assert place.directory.identity(A, USER, "dora") == moved
+    assert place.directory.access_key("AKIAUSER").user_name == "Dora"
+    place.apply(commands.RenameIdentity(A, GROUP, "Staff", "Crew", "/", 1))
+    assert place.directory.identity(A, USER, "Dora").groups == ["Crew"]
+    again = commands.RenameIdentity(A, GROUP, "crew", "CREW", "/", 2)
+    assert place.apply(again).name == "CREW"
+    with pytest.raises(NoSuchIdentity):
+        place.apply(replace(again, name="Staff"))
+
+
+def test_a_secret_is_wrapped_once_and_a_use_is_noted_when_it_is_later(place: Place) -> None:
+    """Whoever knew another secret changes nothing; neither does an older use, nor one of nobody."""
+    key = AccessKeyRecord("AKIAROOT", "secret", A, 1)
+    place.apply(commands.PutAccessKey(access_key=key))
+    sealed = place.apply(commands.SealAccessKey("AKIAROOT", b"one"))
+    assert (sealed.secret, sealed.sealed) == ("", b"one")
+    assert place.apply(commands.SealAccessKey("AKIAROOT", b"two")).sealed == b"one"
+    assert place.apply(commands.SealAccessKey("AKIAROOT", b"two", b"one")).sealed == b"two"
+    with pytest.raises(NoSuchAccount):
+        place.apply(commands.SealAccessKey("AKIANOBODY", b"one"))
+    for used_ms, service in ((5, "s3"), (4, "iam")):
+        use = commands.KeyUse("AKIAROOT", used_ms, service, "us-east-1")
+        place.apply(commands.NoteKeyUses([replace(use, access_key_id="AKIANOBODY"), use]))
+    found = place.directory.access_key("AKIAROOT")
+    assert (found.used_ms, found.used_service, found.used_region) == (5, "s3", "us-east-1")

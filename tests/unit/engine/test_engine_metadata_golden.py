@@ -38,15 +38,17 @@ ALICE = AccountRecord(
     canonical_id=OWNER, display_name="alice", email="Alice@example.org", created_ms=1
 )
 GOLDENS = Path(__file__).parent / "golden"
-GOLDEN_WRITTEN = GOLDENS / "metadata-v1.4.json"
-"""Format 1 with the keys of the key management; 1.3 brought encrypted objects, 1.1 Object Lock,
-lists and configurations, 1.2 the tables of identities."""
+GOLDEN_WRITTEN = GOLDENS / "metadata-v1.5.json"
+"""Format 1 with wrapped secrets and uses of access keys, and with providers of web identities; 1.4
+brought the keys of the key management, 1.3 encrypted objects, 1.1 Object Lock, lists and
+configurations, 1.2 the tables of identities."""
 
 GOLDEN_READ = [
     GOLDENS / "metadata-v1.json",
     GOLDENS / "metadata-v1.1.json",
     GOLDENS / "metadata-v1.2.json",
     GOLDENS / "metadata-v1.3.json",
+    GOLDENS / "metadata-v1.4.json",
     GOLDEN_WRITTEN,
 ]
 """What every release so far has written."""
@@ -164,6 +166,27 @@ def _tell_kms_key(scene: Scene) -> None:
     scene.apply(commands.PutKmsKey(kms_key=disabled, expected_revision=1))
 
 
+def _tell_wrapped(scene: Scene) -> None:
+    """A wrapped secret of a key that was used, and a provider."""
+    key = AccessKeyRecord("AKIASEALED", "secret", OWNER, 1)
+    scene.apply(commands.PutAccessKey(access_key=key))
+    scene.apply(commands.SealAccessKey(access_key_id="AKIASEALED", sealed=b"wrapped"))
+    use = commands.KeyUse("AKIASEALED", 5, "s3", "us-east-1")
+    scene.apply(commands.NoteKeyUses(uses=[use]))
+    provider = IdentityRecord(
+        canonical_id=OWNER,
+        kind=IdentityKind.PROVIDER,
+        name="issuer.example.org/a",
+        path="/",
+        unique_id="",
+        created_ms=1,
+        url="https://issuer.example.org/a",
+        clients=["client"],
+        thumbprints=["0" * 40],
+    )
+    scene.apply(commands.PutIdentity(identity=provider, expected_revision=0))
+
+
 STORY: list[Callable[[Scene], object]] = [
     lambda scene: scene.apply(commands.PutAccount(account=ALICE)),
     lambda scene: scene.apply(
@@ -185,5 +208,6 @@ STORY: list[Callable[[Scene], object]] = [
     _tell_identities,
     _tell_encrypted,
     _tell_kms_key,
+    _tell_wrapped,
 ]
 """One of each kind of row; what a release wrote is never changed, only added to."""
