@@ -556,6 +556,17 @@ class Config(Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ""
+    previous_master_key_file: Annotated[
+        str,
+        Spec(
+            Topic.ENCRYPTION,
+            "RS3GW_PREVIOUS_MASTER_KEY_FILE",
+            "The file of the master key that another one is to replace: at the start, what it has "
+            "sealed is sealed by the present one.",
+            shape="a path",
+            key="encryption.previous_master_key_file",
+        ),
+    ] = ""
     vault_address: Annotated[
         str,
         Spec(

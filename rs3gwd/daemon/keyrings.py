@@ -9,7 +9,7 @@ from rs3gwd.base.ports import ObjectStore
 from rs3gwd.config import Config
 from rs3gwd.config.settings import EncryptionAlgorithm
 from rs3gwd.daemon.frontend import Ports
-from rs3gwd.daemon.master_keys import open_master_key
+from rs3gwd.daemon.master_keys import open_master_key, open_previous_master_key
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.node.local import LocalKmsKeys
 from rs3gwd.transform.key_management import KeyManagement
@@ -24,6 +24,34 @@ _ALGORITHMS = {
 
 async def open_keyring(config: Config, engine: EngineFace, ports: Ports) -> Keyring:
     """The keyring of the store. Raises KeyringRefused, KeyProviderUnavailable, DataCorrupt."""
+    keyring = _join_keyring(config, engine, ports)
+    await keyring.check()
+    return keyring
+
+
+async def make_keyring(
+    config: Config, engine: EngineFace, ports: Ports, store: ObjectStore
+) -> tuple[Keyring, KeyManagement]:
+    """As `open_keyring`, with the server's own keys made if they are missing.
+
+    What the previous master key has sealed is sealed by the present one.
+    """
+    keyring = _join_keyring(config, engine, ports)
+    management = KeyManagement(store, keyring, clock=ports.clock, random=ports.random)
+    log = structlog.get_logger()
+    previous = open_previous_master_key(config, random=ports.random)
+    if previous is not None:
+        log.info("master key replaced", versions=await management.reseal(previous))
+    await keyring.check()
+    try:
+        await management.ensure_own_keys()
+    except DiskError as error:
+        # A full disk must still be served: how else could somebody delete from it?
+        log.error("the keyring cannot be made", reason=str(error))
+    return keyring, management
+
+
+def _join_keyring(config: Config, engine: EngineFace, ports: Ports) -> Keyring:
     keys = LocalKmsKeys(engine)
     master = open_master_key(
         config,
@@ -33,20 +61,4 @@ async def open_keyring(config: Config, engine: EngineFace, ports: Ports) -> Keyr
         is_first_start=not keys.all(),
     )
     algorithm = _ALGORITHMS[config.encryption_algorithm]
-    keyring = Keyring(keys, master, random=ports.random, algorithm=algorithm)
-    await keyring.check()
-    return keyring
-
-
-async def make_keyring(
-    config: Config, engine: EngineFace, ports: Ports, store: ObjectStore
-) -> tuple[Keyring, KeyManagement]:
-    """As `open_keyring`, with the server's own keys made if they are missing."""
-    keyring = await open_keyring(config, engine, ports)
-    management = KeyManagement(store, keyring, clock=ports.clock, random=ports.random)
-    try:
-        await management.ensure_own_keys()
-    except DiskError as error:
-        # A full disk must still be served: how else could somebody delete from it?
-        structlog.get_logger().error("the keyring cannot be made", reason=str(error))
-    return keyring, management
+    return Keyring(keys, master, random=ports.random, algorithm=algorithm)

@@ -77,6 +77,18 @@ def open_master_key(
     return LocalMasterKey(key, provider=source, random=random)
 
 
+def open_previous_master_key(config: Config, *, random: Random) -> MasterKey | None:
+    """The master key that the present one takes the place of; None where there is none.
+
+    Raises KeyringRefused.
+    """
+    if not config.previous_master_key_file:
+        return None
+    path = Path(config.previous_master_key_file)
+    key = parse_master_key(_read(path), source=str(path))
+    return LocalMasterKey(key, provider=str(path), random=random)
+
+
 def _key_file(config: Config) -> Path:
     if config.master_key_file:
         return Path(config.master_key_file)

@@ -19,6 +19,7 @@ from rs3gwd.base.errors import InvalidRequest, KmsKeyAlreadyExists, NoSuchKmsKey
 from rs3gwd.base.kms_keys import KmsKeyRecord, KmsKeyState, KmsKeyVersion
 from rs3gwd.base.ports import Clock, ObjectStore, Random
 from rs3gwd.transform.keyring import SECRETS_KEY, Keyring
+from rs3gwd.transform.master_key import MasterKey
 from rs3gwd.transform.object_keys import DEFAULT_KEY, HIDDEN_PREFIX, SSE_S3_KEY
 from rs3gwd.transform.sealed import new_key
 
@@ -54,6 +55,24 @@ class KeyManagement:
                 except KmsKeyAlreadyExists:
                     # Another node of the cluster was faster, and its key is as good.
                     continue
+
+    async def reseal(self, previous: MasterKey) -> int:
+        """Seals what `previous` has sealed with the present master key; how many versions.
+
+        What was done stays done when it is interrupted. Raises DataCorrupt, KeyringRefused too.
+        """
+        count = 0
+        for record in self._keys.all():
+            versions = list(record.versions)
+            for place, version in enumerate(versions):
+                if version.master_id == previous.id:
+                    versions[place] = await self._keyring.reseal_version(
+                        record.key_id, version, previous
+                    )
+                    count += 1
+            if versions != record.versions:
+                await self._put(replace(record, versions=versions), record.revision)
+        return count
 
     async def create(self, name: str) -> KmsKeyRecord:
         """A new key. Raises InvalidRequest (the name), KmsKeyAlreadyExists."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import uuid
 
+from msgspec.structs import replace
+
 from rs3gwd.base.errors import ApiError, DataCorrupt, KeyringRefused
 from rs3gwd.base.kms_keys import KmsKeyRecord, KmsKeys, KmsKeyState, KmsKeyVersion
 from rs3gwd.base.ports import Random
@@ -129,6 +131,18 @@ class Keyring:
         """A new version of a key as the metadata keeps it. Raises KeyProviderUnavailable."""
         check_key(key)
         return await self.master.seal(key, context=_version_context(key_id, number))
+
+    async def reseal_version(
+        self, key_id: str, version: KmsKeyVersion, previous: MasterKey
+    ) -> KmsKeyVersion:
+        """A version that `previous` has sealed, sealed by this keyring's master key.
+
+        Raises KeyProviderUnavailable, KeyringRefused, DataCorrupt.
+        """
+        context = _version_context(key_id, version.number)
+        key = await previous.unseal(version.sealed, context=context)
+        sealed = await self.seal_version(key_id, version.number, key)
+        return replace(version, sealed=sealed, master_id=self.master.id)
 
     async def _open_version(self, record: KmsKeyRecord, number: int) -> bytes:
         key = self._opened.get((record.key_id, number))

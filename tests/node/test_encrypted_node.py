@@ -281,6 +281,29 @@ def test_a_node_without_its_master_key_does_not_start(start_node: Start) -> None
     assert read_everywhere(node, "k0") == {bodies["k0"]}
 
 
+def test_a_master_key_is_replaced_by_another(start_node: Start, tmp_path: Path) -> None:
+    """At one start, from a file to a file; the old key opens nothing from then on."""
+    node = start_node(environ=TWO)
+    bodies = put_all_kinds(node)
+    kms(node, "key", "rotate", "photos")
+    node.stop()
+    old, new = node.data / "master.key", tmp_path / "new.key"
+    new.write_text(os.urandom(32).hex())
+    new.chmod(0o600)
+    moved = {**TWO, "RS3GW_MASTER_KEY_FILE": str(new)}
+    replacing = {**moved, "RS3GW_PREVIOUS_MASTER_KEY_FILE": str(old)}
+    for environ in (replacing, replacing, moved):
+        other = start_node(data=node.data, environ=environ)
+        for key, body in bodies.items():
+            assert read_everywhere(other, key) == {body}
+        assert kms(other, "status")["master_key"] == str(new)
+        other.stop()
+    assert '"event":"master key replaced","versions":5' in other.log.read_text()
+    node.start(wait=False)
+    assert node.wait_exit() == 1
+    assert "sealed with another master key" in node.tail(3)
+
+
 def test_the_master_key_stays_in_vault(start_node: Start, tmp_path: Path) -> None:
     """Encrypted with a Vault, which may be gone until the next start."""
     token = tmp_path / "token"

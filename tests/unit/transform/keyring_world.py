@@ -50,9 +50,13 @@ class KeyWorld:
         self.state = MemoryState() if state is None else state
         self.random = SeededRandom(7)
         self.keyring = self.restarted(MASTER, algorithm)
-        store: ObjectStore = CommandStore(self.state)  # type: ignore[assignment]
-        self.management = KeyManagement(store, self.keyring, clock=StillClock(), random=self.random)
+        self.management = self.managed_by(self.keyring)
         self.objects = KeyringObjectKeys(self.keyring, region="r", random=self.random)
+
+    def managed_by(self, keyring: Keyring) -> KeyManagement:
+        """What changes the keys of this store with a keyring."""
+        store: ObjectStore = CommandStore(self.state)  # type: ignore[assignment]
+        return KeyManagement(store, keyring, clock=StillClock(), random=self.random)
 
     def restarted(self, master: bytes, algorithm: Algorithm = Algorithm.AES_256_GCM) -> Keyring:
         """The keyring of a process that starts over this store with some master key."""

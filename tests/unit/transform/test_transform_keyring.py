@@ -187,3 +187,24 @@ async def test_a_name_belongs_to_one_key() -> None:
     ):
         with pytest.raises(NoSuchKmsKey):
             await change
+
+
+async def test_another_master_key_takes_over_where_it_was_interrupted() -> None:
+    """What the previous one has sealed is sealed anew, the rest is left; old secrets open."""
+    world = await make_world()
+    wrapped = await wrap(world)
+    await world.management.rotate("mine")
+    previous = world.keyring.master
+    keyring = world.restarted(MASTER[::-1])
+    mine = world.management.find("mine")
+    first = await keyring.reseal_version(mine.key_id, mine.versions[0], previous)
+    store(world, replace(mine, versions=[first, mine.versions[1]]))
+    with pytest.raises(KeyringRefused):
+        await keyring.check()
+    management = world.managed_by(keyring)
+    assert await management.reseal(previous) == 4
+    assert await management.reseal(previous) == 0
+    await keyring.check()
+    assert await keyring.unwrap(wrapped, context=b"context") == b"data key"
+    with pytest.raises(KeyringRefused):
+        await world.restarted(MASTER).check()
