@@ -37,6 +37,7 @@ from rs3gwd.base.errors import (
     Overloaded,
     Rs3gwError,
     StaleCommand,
+    StoreError,
 )
 from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.engine.bucket_spread import (
@@ -178,7 +179,7 @@ class BucketCoordinator:
         for each in lacking:
             try:
                 await self._proposer.propose(each.group, each.command)
-            except (StaleCommand, BucketNotEmpty) as error:
+            except StoreError as error:
                 self._log.info(
                     "a bucket changed while a group was told of it",
                     group=each.group,
@@ -188,7 +189,7 @@ class BucketCoordinator:
         for deletion in self._abandoned(deletions):
             try:
                 await self._conclude(deletion)
-            except (BucketNotEmpty, OperationAborted) as error:
+            except StoreError as error:
                 self._log.info("a deletion ended", bucket=deletion.name, reason=str(error))
 
     def _look(self) -> tuple[list[Untold], list[Deletion]]:
