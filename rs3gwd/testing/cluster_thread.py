@@ -56,8 +56,17 @@ class ClusterThread:
         return self.world.nodes[1 + self._turn % len(self.world.nodes)]
 
     def run(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
-        """Runs an async function beside the nodes and gives its result."""
-        return trio.from_thread.run(function, *arguments, trio_token=self._token)
+        """Runs an async function beside the nodes and gives its result.
+
+        When a node has ended by an error that is raised.
+        """
+        try:
+            return trio.from_thread.run(function, *arguments, trio_token=self._token)
+        except (trio.Cancelled, trio.RunFinishedError) as ended:
+            self._thread.join(ANSWER_SECONDS_MAX)
+            failure = self._answers.get_nowait()
+            assert isinstance(failure, BaseException)
+            raise failure from ended
 
     def restart(self) -> None:
         """One of the nodes falls and comes back."""

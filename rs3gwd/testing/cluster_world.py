@@ -121,6 +121,8 @@ class WorldNode:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.engine.run)
                 self.peers = MemoryPeers(self.world.network, self.number, nursery)
+                # Nothing gets here before there is somebody to take it.
+                self.peers.alive = False
                 self.cluster = await ClusterNode.open(
                     self.engine,
                     identity=NodeIdentity(CLUSTER, self.number, b"token %d" % self.number),
@@ -129,6 +131,7 @@ class WorldNode:
                     ports=NodePorts(self.peers, self.peers, clock, self.random, threads),
                     settings=self.world.settings,
                 )
+                self.peers.alive = True
                 await nursery.start(self.cluster.run)
                 self.is_up.set()
         finally:
