@@ -16,10 +16,12 @@ from rs3gwd.base.commands import (
     CreateUpload,
     ForgetUploads,
     PutBucketTagging,
+    PutObject,
+    PutObjectDataKey,
     PutObjectTagging,
     PutPart,
 )
-from rs3gwd.base.records import Attributes, UploadRecord
+from rs3gwd.base.records import Attributes, EncryptionKind, EncryptionRecord, UploadRecord
 from rs3gwd.engine.commit import OBJECT_COMMANDS
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.tables import Table
@@ -76,6 +78,23 @@ async def make_upload(node: LocalNode) -> str:
     return record.upload_id
 
 
+async def put_encrypted(node: LocalNode) -> None:
+    """An empty object that has a data key."""
+    encryption = EncryptionRecord(EncryptionKind.SSE_S3, "cipher", b"old")
+    await node.store.submit(
+        PutObject(
+            bucket=jobs.BUCKET,
+            key=b"sealed",
+            now_ms=1,
+            nonce=bytes(16),
+            attributes=Attributes(jobs.OWNER, encryption=encryption),
+            etag="e" * 32,
+            size_bytes=0,
+            blob=None,
+        )
+    )
+
+
 async def do_all(node: LocalNode, done: set[type]) -> None:
     """Each of OBJECT_COMMANDS at least once, with something to do."""
 
@@ -85,6 +104,8 @@ async def do_all(node: LocalNode, done: set[type]) -> None:
 
     await jobs.put(node, b"key", b"data")
     await submit(PutObjectTagging(jobs.BUCKET, b"key", None, [("color", "red")]))
+    await put_encrypted(node)
+    await submit(PutObjectDataKey(jobs.BUCKET, b"sealed", None, b"old", b"new"))
     await jobs.delete(node, b"key")
     for end in (CompleteUpload, AbortUpload):
         upload_id = await make_upload(node)
