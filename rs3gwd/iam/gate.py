@@ -31,6 +31,7 @@ from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.permissions import Permissions, bare_permissions
 from rs3gwd.iam.policy.context import Access
 from rs3gwd.iam.policy.evaluate import Outcome, Policies, Reason, Verdict, evaluate
+from rs3gwd.iam.policy.request_keys import Tags
 from rs3gwd.iam.policy.silence import Silence
 from rs3gwd.iam.policy.statements import Strength
 from rs3gwd.iam.principal import Decision, Principal
@@ -107,6 +108,23 @@ class Gate:
     def allows(self, action: str, resource: str, access: BucketAccess) -> bool:
         """The same question without consequences, about a bucket."""
         return self._weigh(action, resource, access, no_object) is not None
+
+    def require_until_tags(
+        self, action: str, resource: str, access: BucketAccess, find_object: FindObject
+    ) -> Decision:
+        """The permission to send a body of tags; `require` of `with_object_tags` decides.
+
+        Raises ApiError AccessDenied where no policy asks for tags, so that what is refused anyway
+        is not read.
+        """
+        reason = self._weigh(action, resource, access, find_object)
+        if reason is None and not self._asks_object_tags(access):
+            raise _access_denied()
+        return self._decision(action, resource, reason or "its tags decide")
+
+    def with_object_tags(self, tags: Tags) -> Gate:
+        """The gate of the same request, once the tags in its body are known."""
+        return Gate(self.principal, replace(self._side, object_tags=tags), self._own)
 
     def require_each(self, action: str, resource: str, access: BucketAccess) -> Decision:
         """The permission to ask for each of many things; `require` decides on each.
@@ -203,6 +221,17 @@ class Gate:
             ),
             policies,
         )
+
+    def _asks_object_tags(self, access: BucketAccess) -> bool:
+        """Whether what is decided may depend on the tags of the request."""
+        own = self._who()
+        policies = Policies(
+            resource=access.policy,
+            identity=own.identity,
+            boundary=own.boundary,
+            session=own.session,
+        )
+        return any(key.startswith("s3:requestobjecttag") for key in policies.keys_used())
 
     def _strength(self, acl: list[Grant], permission: Permission, access: BucketAccess) -> Strength:
         """How directly a list permits: a crowd is anybody in it, an id is the whole account."""

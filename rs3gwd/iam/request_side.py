@@ -20,13 +20,17 @@ _HEADER, _QUERY = "REST-HEADER", "REST-QUERY-STRING"
 
 
 class RequestSide(Struct, frozen=True):
-    """One request; `query` is decoded, `creates_object` says whether it makes a version appear."""
+    """One request; `query` is decoded, `creates_object` says whether it makes a version appear.
+
+    `object_tags` are those that it gives an object, None where its header says so.
+    """
 
     request: Request
     query: Mapping[str, str]
     now_ms: int
     region: str
     creates_object: bool | None = None
+    object_tags: Tags | None = None
 
     @property
     def pays(self) -> bool:
@@ -58,6 +62,7 @@ class RequestSide(Struct, frozen=True):
                 existing_tags=existing_tags,
                 bucket_tags=bucket_tags,
                 creates_object=self.creates_object,
+                object_tags=self.object_tags,
             )
         )
 

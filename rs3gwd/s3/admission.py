@@ -46,7 +46,12 @@ def admit(
         record = lookups.get_bucket(route.bucket)
         access = services.access.of(record, lookups.get_configuration)
     side = RequestSide(
-        request, route.query, services.clock.now_ms(), services.region, operation.creates
+        request,
+        route.query,
+        services.clock.now_ms(),
+        services.region,
+        operation.creates,
+        () if _copies_tags(request) else None,
     )
     principal = authenticated.principal
     gate = Gate(principal, side, services.permissions.of(principal, services.directory))
@@ -90,7 +95,15 @@ def _decide(gate: Gate, route: Route, access: BucketAccess | None, lookups: Look
         return gate.require(action, resource, access)
     version_id = route.query.get("versionId")
     find = partial(find_object, lookups, route.bucket, route.key, version_id)
-    return gate.require(action, object_arn(route.bucket, route.key), access, find)
+    require = gate.require_until_tags if operation.tags_in_body else gate.require
+    return require(action, object_arn(route.bucket, route.key), access, find)
+
+
+def _copies_tags(request: Request) -> bool:
+    """Whether the tags are those of a copy's source, so that those of the header do not count."""
+    headers = request.headers
+    directive = headers.get("x-amz-tagging-directive", "")
+    return "x-amz-copy-source" in headers and directive.upper() != "REPLACE"
 
 
 def _decide_headers(

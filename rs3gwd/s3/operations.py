@@ -118,7 +118,8 @@ class Operation(Struct, frozen=True):
     is given. `query` are the parameters that must be there, `header` one that must be (lower case).
     `alias_of` is the row that answers in place of this one. `partial` says what is missing from
     what the handler does. `in_model` is False for a request that AWS takes and its SDKs do not know.
-    `at_once` is tried before the handler. `is_of_many` rows ask for each of the keys in their body.
+    `at_once` is tried before the handler. `is_of_many` rows ask for each of the keys in their body,
+    `tags_in_body` rows once the tags in their body are known.
     `header_actions` are headers that need a permission of their own. `creates` says whether the
     operation makes a version appear (condition key s3:ObjectCreationOperation).
     """
@@ -135,6 +136,7 @@ class Operation(Struct, frozen=True):
     partial: str = ""
     in_model: bool = True
     is_of_many: bool = False
+    tags_in_body: bool = False
     header_actions: tuple[tuple[str, str], ...] = ()
     creates: bool | None = None
     at_once: AtOnce | None = None
@@ -155,6 +157,7 @@ def _row(
     partial: str = "",
     in_model: bool = True,
     is_of_many: bool = False,
+    tags_in_body: bool = False,
     header_actions: tuple[tuple[str, str], ...] = (),
     creates: bool | None = None,
     at_once: AtOnce | None = None,
@@ -175,6 +178,7 @@ def _row(
         partial=partial,
         in_model=in_model,
         is_of_many=is_of_many,
+        tags_in_body=tags_in_body,
         header_actions=header_actions,
         creates=creates,
         at_once=at_once,
@@ -564,6 +568,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutObjectTagging",
         put_object_tagging,
         version_action="s3:PutObjectVersionTagging",
+        tags_in_body=True,
     ),
     _row(
         "DeleteObjectTagging",

@@ -13,8 +13,8 @@ How a gate uses it:
     kind, ARN and tags.
 3.  Make the keys: `request_keys.RequestKeys(RequestFacts(...), more)` is a lookup that works
     nothing out until asked. Before it, ask `policies.keys_used()` whether `needs_existing_tags` or
-    `needs_bucket_tags`, and fetch those. Tags in a body are `object_tag_keys(tags)` in `more`: an
-    operation that has them in its body is authorised a second time once they are read.
+    `needs_bucket_tags`, and fetch those. Tags in a body are `object_tags`: an operation that
+    has them in its body is decided once they are read.
 4.  `evaluate(Access(caller, action, resource, resource_account_id, keys), Policies(...))`. For what
     is done to the account itself the resource is `arn:aws:s3:::*` and the owner the caller's own
     account. An access control list that permits is `Policies.acl`, RestrictPublicBuckets over a

@@ -47,6 +47,8 @@ class RequestFacts(Struct, frozen=True):
     the tags of the object as it is and of the bucket; None where there is no such thing. Whoever
     authorises fetches them beforehand when `Policies.keys_used` has a key that needs them.
     `creates_object` is whether the operation makes a version appear, None where it is about none.
+    `object_tags` are the tags that the request gives an object where its body says so (or where its
+    header does not count), None for those of the header.
     """
 
     caller: Caller
@@ -62,6 +64,7 @@ class RequestFacts(Struct, frozen=True):
     existing_tags: Callable[[], Tags] | None = None
     bucket_tags: Callable[[], Tags] | None = None
     creates_object: bool | None = None
+    object_tags: Tags | None = None
 
 
 class RequestKeys:
@@ -102,16 +105,6 @@ def needs_bucket_tags(keys: frozenset[str]) -> bool:
     return any(key.startswith(("aws:resourcetag/", "s3:buckettag/")) for key in keys)
 
 
-def object_tag_keys(tags: Tags) -> dict[str, tuple[str, ...]]:
-    """The keys that the tags of a new object or of a PutObjectTagging give, for `more`."""
-    keys: dict[str, tuple[str, ...]] = {
-        f"s3:requestobjecttag/{name}": (value,) for name, value in tags
-    }
-    if tags:
-        keys["s3:requestobjecttagkeys"] = tuple(name for name, _ in tags)
-    return keys
-
-
 def resource_tag_keys(tags: Tags) -> dict[str, tuple[str, ...]]:
     """The keys that tags for a bucket, user or role in the request give, for `more`."""
     keys: dict[str, tuple[str, ...]] = {
@@ -143,13 +136,15 @@ def _tag(tags: Tags | None, name: str, head: str) -> Values:
     return None
 
 
-def _header_tags(facts: RequestFacts) -> list[tuple[str, str]]:
-    """The tags that x-amz-tagging gives a new object."""
+def _object_tags(facts: RequestFacts) -> Tags:
+    """The tags that the body or x-amz-tagging gives an object."""
+    if facts.object_tags is not None:
+        return facts.object_tags
     return parse_qsl(facts.headers.get("x-amz-tagging", ""), keep_blank_values=True)
 
 
 def _tag_names(facts: RequestFacts) -> Values:
-    return tuple(name for name, _ in _header_tags(facts)) or None
+    return tuple(name for name, _ in _object_tags(facts)) or None
 
 
 def _current_time(facts: RequestFacts) -> Values:
@@ -277,6 +272,6 @@ _TAG_ROWS: dict[str, Callable[[RequestFacts], Tags | None]] = {
     "aws:resourcetag": lambda facts: facts.bucket_tags and facts.bucket_tags(),
     "s3:buckettag": lambda facts: facts.bucket_tags and facts.bucket_tags(),
     "s3:existingobjecttag": lambda facts: facts.existing_tags and facts.existing_tags(),
-    "s3:requestobjecttag": _header_tags,
+    "s3:requestobjecttag": _object_tags,
 }
 """Keys that end in the name of a tag."""

@@ -13,7 +13,6 @@ from rs3gwd.iam.policy.request_keys import (
     SignatureFacts,
     needs_bucket_tags,
     needs_existing_tags,
-    object_tag_keys,
     resource_tag_keys,
 )
 from rs3gwd.iam.policy.variables import normalize_key
@@ -116,13 +115,12 @@ def test_tag_names_come_as_several_values() -> None:
 
 def test_tags_of_a_body_take_the_place_of_the_header() -> None:
     """What a handler read wins over what the head of the request says."""
-    more = object_tag_keys([("Team", "x"), ("b", "")])
-    assert more == {
-        "s3:requestobjecttag/Team": ("x",),
-        "s3:requestobjecttag/b": ("",),
-        "s3:requestobjecttagkeys": ("Team", "b"),
-    }
-    assert object_tag_keys([]) == {}
+    headers = {"x-amz-tagging": "Team=y"}
+    tags = [("Team", "x"), ("b", "")]
+    name = "s3:RequestObjectTag/Team"
+    assert lookup(name, headers=headers, object_tags=tags) == ("x",)
+    assert lookup("s3:RequestObjectTagKeys", headers=headers, object_tags=tags) == ("Team", "b")
+    assert lookup(name, headers=headers, object_tags=[]) is None
     assert resource_tag_keys([("Team", "x")]) == {
         "aws:requesttag/team": ("x",),
         "aws:tagkeys": ("Team",),

@@ -13,6 +13,7 @@ from s3_world import ALICE, BOB, HOST, SECRET, Answer, S3World, make_request
 
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.records import AccountRecord
+from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.timestamps import format_extended
 from rs3gwd.s3.form_reader import FormReader, boundary_of
 from rs3gwd.testing.bytes_body import BytesBody
@@ -213,6 +214,24 @@ async def test_the_signer_must_be_allowed_to_write(forms: Forms) -> None:
     answer = await forms.post(form(forms.signed({"key": "k"}, by=BOB)))
     assert answer.code == "AccessDenied"
     assert (await forms.stored()).status == 404
+
+
+@pytest.mark.parametrize(("value", "status"), [("public", 204), ("secret", 403)])
+async def test_the_tags_of_a_form_are_decided_on(forms: Forms, value: str, status: int) -> None:
+    """A policy may ask for s3:RequestObjectTag, which the field `tagging` gives."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": account_id_of(BOB.canonical_id)},
+        "Action": ["s3:PutObject", "s3:PutObjectTagging"],
+        "Resource": "arn:aws:s3:::bucket/*",
+        "Condition": {"StringEquals": {"s3:RequestObjectTag/class": "public"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
+    assert (await forms.world.call("PUT", "/bucket?policy", body=policy)).status == 204
+    tag = f"<Tag><Key>class</Key><Value>{value}</Value></Tag>"
+    tagging = f"<Tagging><TagSet>{tag}</TagSet></Tagging>"
+    answer = await forms.post(form(forms.signed({"key": "k", "tagging": tagging}, by=BOB)))
+    assert answer.status == status
 
 
 async def test_the_owner_whom_a_form_expects_must_be_the_owner(forms: Forms) -> None:
