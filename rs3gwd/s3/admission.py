@@ -24,6 +24,8 @@ from rs3gwd.s3.route import Route
 
 EXPECTED_OWNER_HEADER = "x-amz-expected-bucket-owner"
 
+_MFA_HEADER = "x-amz-mfa"
+
 _BUCKET_MAKER = "CreateBucket"
 """The one operation on a bucket that does not need the bucket."""
 
@@ -62,6 +64,9 @@ def admit(
             _decide_headers(gate, request, operation, decision, access)
     if operation.handler is None:
         _not_implemented(operation)
+    if _MFA_HEADER in request.headers:
+        # Whoever sends a second factor expects it to be proved.
+        raise ApiError("NotImplemented", "MFA delete is not implemented")
     return Call(
         request=request,
         operation=operation.name,

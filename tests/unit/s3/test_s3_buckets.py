@@ -259,6 +259,26 @@ async def test_a_versioning_that_cannot_be_is_refused(
     assert (await world.store.get_bucket("bucket")).versioning is Versioning.UNVERSIONED
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("DELETE", "/bucket/key?versionId=null", b""),
+        ("DELETE", "/bucket/key", b""),
+        ("PUT", "/bucket?versioning", b"<VersioningConfiguration/>"),
+    ],
+)
+async def test_a_second_factor_is_not_taken_unproved(
+    world: S3World, method: str, target: str, body: bytes
+) -> None:
+    """x-amz-mfa answers 501 to who may, 403 to who may not, and nothing is deleted."""
+    assert (await world.call("PUT", "/bucket/key", body=b"x")).status == 200
+    headers = {"x-amz-mfa": "arn:aws:iam::123456789012:mfa/x 123456"}
+    answer = await world.call(method, target, body=body, headers=headers)
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    assert (await world.call(method, target, body=body, headers=headers, by=None)).status == 403
+    assert (await world.call("GET", "/bucket/key")).body == b"x"
+
+
 @pytest.mark.proves("GetBucketTagging", "PutBucketTagging", "DeleteBucketTagging")
 async def test_tags_are_put_read_and_removed(world: S3World) -> None:
     """A new set takes the place of the old one; where there is none, there is no TagSet."""
