@@ -25,6 +25,7 @@ PLANTS = {
     "pure-frames": ("cluster/drivers/transport_frames.py", "import trio"),
     "cluster-testing": ("cluster/raft/planted.py", "import cluster.testing"),
     "cluster-cores": ("cluster/raft/planted.py", "import cluster.drivers"),
+    "cluster-apart": ("cluster/layout/planted.py", "import cluster.raft.log"),
     "groups-ports": ("cluster/drivers/groups_loop.py", "import time"),
     "s3-ports": ("rs3gwd/s3/planted.py", "import random"),
 }
