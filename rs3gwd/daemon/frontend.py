@@ -78,6 +78,7 @@ def make_gateway(
             keys=make_object_keys(config, keyring, ports),
             default_encryption=default_encryption(config.default_encryption),
             takes_customer_keys_in_clear=config.customer_keys_in_clear,
+            secrets=keyring,
         )
     )
     return Gateway(

@@ -19,6 +19,9 @@ ACCESS_KEY_PREFIX = "RSKA"
 """The first characters of a generated access key id, as AKIA are AWS's: secret scanners and people
 can tell where a leaked key belongs."""
 
+SESSION_KEY_PREFIX = "RSKS"
+"""The first characters of the access key id of a session, as ASIA are AWS's."""
+
 ACCESS_KEY_ID_CHARACTERS_MIN = 3
 ACCESS_KEY_ID_CHARACTERS_MAX = 128
 """MinIO takes 3 to 20 characters, AWS 16 to 128."""
@@ -75,10 +78,9 @@ def make_access_key(
     Raises as `make_account` does.
     """
     if access_key_id is None:
-        access_key_id = ACCESS_KEY_PREFIX + b32encode(random.token_bytes(10)).decode("ascii")
+        access_key_id = make_access_key_id(ACCESS_KEY_PREFIX, random)
     if secret is None:
-        # 30 bytes are 40 characters of base64; `-` and `_` survive shells, URLs and INI files.
-        secret = b64encode(random.token_bytes(30), altchars=b"-_").decode("ascii")
+        secret = make_secret(random)
     return AccessKeyRecord(
         access_key_id=check_access_key_id(access_key_id),
         secret=check_secret(secret),
@@ -86,6 +88,17 @@ def make_access_key(
         created_ms=now_ms,
         user_name=user_name,
     )
+
+
+def make_access_key_id(prefix: str, random: Random) -> str:
+    """A new access key id of 20 characters."""
+    return prefix + b32encode(random.token_bytes(10)).decode("ascii")
+
+
+def make_secret(random: Random) -> str:
+    """A new secret of 40 characters."""
+    # 30 bytes are 40 characters of base64; `-` and `_` survive shells, URLs and INI files.
+    return b64encode(random.token_bytes(30), altchars=b"-_").decode("ascii")
 
 
 def check_canonical_id(text: str) -> str:

@@ -25,7 +25,9 @@ class IamEndpoint:
     def __init__(self, world: S3World | None = None) -> None:
         self.world = world or S3World()
 
-    def client(self, service: str, access_key: str = "", secret: str = "") -> Any:
+    def client(
+        self, service: str, access_key: str = "", secret: str = "", token: str | None = None
+    ) -> Any:
         """A client of a service; without a key it is that of alice's account."""
         client = boto3.client(
             service,
@@ -33,6 +35,7 @@ class IamEndpoint:
             region_name="us-east-1",
             aws_access_key_id=access_key or self.world.key_id(ALICE),
             aws_secret_access_key=secret or SECRET,
+            aws_session_token=token,
             config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
         )
         client.meta.events.register("before-send", self._send)
@@ -42,6 +45,15 @@ class IamEndpoint:
         """A client with a new key of a user."""
         key = self.client("iam").create_access_key(UserName=name)["AccessKey"]
         return self.client(service, key["AccessKeyId"], key["SecretAccessKey"])
+
+    def session_client(self, service: str, credentials: dict[str, str]) -> Any:
+        """A client with the credentials of a session."""
+        return self.client(
+            service,
+            credentials["AccessKeyId"],
+            credentials["SecretAccessKey"],
+            credentials["SessionToken"],
+        )
 
     def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         response, body = trio.run(answer, self.world.service, prepared(request))

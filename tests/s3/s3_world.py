@@ -22,6 +22,7 @@ from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.testing.bytes_body import BytesBody
 from rs3gwd.testing.clock import ManualClock
+from rs3gwd.testing.memory_secrets import MemorySecrets
 from rs3gwd.testing.memory_store import MemoryStore
 from rs3gwd.testing.random import SeededRandom
 from rs3gwd.testing.threads import InlineThreads
@@ -108,6 +109,7 @@ class S3World:
                 new_buckets=new_buckets,
                 keys=keys,
                 takes_customer_keys_in_clear=takes_customer_keys_in_clear,
+                secrets=MemorySecrets(),
             )
         )
 

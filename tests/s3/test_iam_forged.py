@@ -33,6 +33,9 @@ FIELDS = {
     "AccessKeyId": USER_KEY,
     "Status": "Inactive",
     "VersionId": "v1",
+    "RoleArn": "arn:aws:iam::111111111111:role/reader",
+    "RoleSessionName": "bob",
+    "Name": "bob",
 }
 
 

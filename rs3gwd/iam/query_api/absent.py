@@ -6,14 +6,11 @@ and profiles that may hang on it, and stop when the question is not understood.
 Source: the actions of the same names in the IAM API Reference.
 """
 
-from collections.abc import Awaitable, Callable
-
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.identities import IdentityKind
 from rs3gwd.iam.query_api.call import QueryCall, Result
 from rs3gwd.iam.query_api.identities import SHAPES, name_in
-
-Handler = Callable[[QueryCall], Awaitable[Result]]
+from rs3gwd.iam.query_api.row import Handler
 
 
 def empty_list(kind: IdentityKind, member: str) -> Handler:

@@ -16,18 +16,21 @@ from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
 from rs3gwd.iam.accounts import make_access_key
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.names import ACCESS_KEYS_MAX, invalid
-from rs3gwd.iam.identities.permissions import bare_permissions
 from rs3gwd.iam.query_api.call import QueryCall, Result, show_time
 
 
 def owner_of_keys(call: QueryCall) -> str:
     """The user whose keys a request is about, empty for those of the account.
 
-    Without UserName they are the caller's own. Raises ApiError NoSuchEntity.
+    Without UserName they are the caller's own. Raises ApiError NoSuchEntity,
+    ValidationError (a session of a role names no user).
     """
     name = call.form.optional("UserName")
     if name:
         return call.find(IdentityKind.USER, name).name
+    if call.principal.user is None and not call.principal.is_root:
+        # Never the account's own keys for somebody who is not the account.
+        raise invalid("Must specify userName when calling with non-User credentials")
     return "" if call.principal.user is None else call.principal.user.name
 
 
@@ -74,7 +77,7 @@ async def delete_access_key(call: QueryCall) -> Result:
 
 async def get_caller_identity(call: QueryCall) -> Result:
     """GetCallerIdentity; needs no permission."""
-    caller = bare_permissions(call.principal).caller
+    caller = call.own.caller
     return {
         "Arn": caller.arn,
         "UserId": caller.user_id,

@@ -3,7 +3,6 @@
 Source: the actions of the same names in the IAM API Reference.
 """
 
-from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from rs3gwd.base.errors import ApiError
@@ -16,8 +15,7 @@ from rs3gwd.iam.policy.document import (
     USER_INLINE_CHARACTERS_MAX,
 )
 from rs3gwd.iam.query_api.call import QueryCall, Result, replace_in
-
-Handler = Callable[[QueryCall], Awaitable[Result]]
+from rs3gwd.iam.query_api.row import Handler
 
 INLINE_CHARACTERS_MAX = {
     IdentityKind.USER: USER_INLINE_CHARACTERS_MAX,

@@ -14,10 +14,13 @@ from msgspec.structs import replace
 
 from rs3gwd.base.commands import PutIdentity, PutManagedPolicy
 from rs3gwd.base.errors import ApiError, IdentityChanged
+from rs3gwd.base.http import Request
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
+from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.identities.arns import identity_arn, policies_prefix, policy_arn
 from rs3gwd.iam.identities.names import invalid
+from rs3gwd.iam.identities.permissions import Permissions
 from rs3gwd.iam.policy.document import PolicyKind
 from rs3gwd.iam.policy.reading import read_policy
 from rs3gwd.iam.principal import Principal
@@ -31,7 +34,10 @@ Result = dict[str, Any] | None
 
 
 class QueryCall(Struct, frozen=True):
-    """One call of an action that was permitted, and the ports it works with."""
+    """One call of an action that was permitted, and the ports it works with.
+
+    `own` are the caller's own policies. Without `secrets` no session can be made.
+    """
 
     principal: Principal
     canonical_id: str
@@ -40,6 +46,10 @@ class QueryCall(Struct, frozen=True):
     directory: Directory
     clock: Clock
     random: Random
+    own: Permissions
+    request: Request
+    region: str
+    secrets: SecretWrapper | None
 
     def find(self, kind: IdentityKind, name: str) -> IdentityRecord:
         """An identity of the account. Raises ApiError NoSuchEntity."""

@@ -66,6 +66,13 @@ class Form(Struct, frozen=True):
             found.append(value)
         return found
 
+    def fields_of(self, name: str, field: str) -> list[str]:
+        """One field of the members of a list of structures, in order."""
+        found: list[str] = []
+        while (value := self.fields.get(f"{name}.member.{len(found) + 1}.{field}")) is not None:
+            found.append(value)
+        return found
+
     def tags(self) -> list[tuple[str, str]]:
         """The tags of `Tags`, in order."""
         found: list[tuple[str, str]] = []

@@ -5,7 +5,6 @@ The three are alike, so most handlers are made for a kind. What differs is in th
 Source: the actions of the same names in the IAM API Reference.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -36,11 +35,10 @@ from rs3gwd.iam.query_api.call import (
     show_time,
     without_tags,
 )
+from rs3gwd.iam.query_api.row import Handler
 
 SESSION_S_MIN, SESSION_S_MAX = 3600, 43_200
 DESCRIPTION_CHARACTERS_MAX = 1000
-
-Handler = Callable[[QueryCall], Awaitable[Result]]
 
 
 class Shape(Struct, frozen=True):

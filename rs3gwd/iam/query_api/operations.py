@@ -1,52 +1,19 @@
 """The table of actions of the query API: one row per action, and the only place that lists them.
 
 A row says which service the action belongs to, whom or what it is done to (which makes the resource
-that a policy must name), and the handler. Every row but GetCallerIdentity needs the permission
-`iam:` and its name. An action without a row is InvalidAction.
+that a policy must name), and the handler. Every row that is not free needs the permission of its
+service and name, as `iam:CreateUser`. An action without a row is InvalidAction.
 
 Source: "Actions, resources, and condition keys for AWS Identity and Access Management" in the
 Service Authorization Reference; botocore's models of iam and sts.
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
-
-from msgspec import Struct
 
 from rs3gwd.base.identities import HOLDERS, IdentityKind
-from rs3gwd.iam.query_api import absent, access_keys, attachments, identities, policies
-from rs3gwd.iam.query_api.identities import Handler
+from rs3gwd.iam.query_api import absent, access_keys, attachments, identities, policies, sts
+from rs3gwd.iam.query_api.row import Row, Target
 from rs3gwd.iam.query_api.xml import Service
-
-
-class Target(StrEnum):
-    """What an action is done to. ANY has no resource: policies name it `*`.
-
-    KEYS are those of a user, who need not be named.
-    """
-
-    USER = "user"
-    GROUP = "group"
-    ROLE = "role"
-    POLICY = "policy"
-    KEYS = "keys"
-    ANY = "*"
-
-
-class Row(Struct, frozen=True):
-    """One action. `is_free` ones need no permission but a valid signature."""
-
-    name: str
-    target: Target
-    handler: Handler
-    service: Service = Service.IAM
-    is_free: bool = False
-
-    @property
-    def action(self) -> str:
-        """The action as policies name it."""
-        return f"{self.service.scope}:{self.name}"
-
 
 _TAGGED = (IdentityKind.USER, IdentityKind.ROLE)
 
@@ -121,5 +88,9 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
         service=Service.STS,
         is_free=True,
     ),
+    Row("AssumeRole", Target.ROLE, sts.assume_role, Service.STS, by_trust=True),
+    Row("GetSessionToken", Target.ANY, sts.get_session_token, Service.STS, is_free=True),
+    Row("GetFederationToken", Target.FEDERATED, sts.get_federation_token, Service.STS),
+    Row("GetAccessKeyInfo", Target.ANY, sts.get_access_key_info, Service.STS),
 )
 """All actions that are answered."""

@@ -15,17 +15,28 @@ from rs3gwd.base.identities import IdentityKind, IdentityRecord
 from rs3gwd.base.ports import Directory
 from rs3gwd.iam.identities.arns import account_id_of, identity_arn, policy_arn
 from rs3gwd.iam.identities.permissions import Permissions
-from rs3gwd.iam.policy.context import Access
+from rs3gwd.iam.policy.context import Access, Caller, CallerKind
 from rs3gwd.iam.policy.evaluate import Policies, evaluate
 from rs3gwd.iam.policy.request_keys import (
     RequestFacts,
     RequestKeys,
     SignatureFacts,
+    Tags,
     resource_tag_keys,
 )
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.form import Form
-from rs3gwd.iam.query_api.operations import Row, Target
+from rs3gwd.iam.query_api.row import Row, Target
+from rs3gwd.iam.query_api.xml import Service
+from rs3gwd.iam.sessions.session import SessionKind
+
+_SESSIONS_MAY = {
+    SessionKind.ROLE: frozenset({"AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo"}),
+    SessionKind.USER: frozenset({"AssumeRole", "GetCallerIdentity"}),
+    SessionKind.FEDERATED: frozenset({"GetCallerIdentity"}),
+}
+"""The actions of STS that sessions may call. A role's may call IAM too; others could not without a
+second factor."""
 
 
 def require(
@@ -40,22 +51,19 @@ def require(
     region: str,
 ) -> None:
     """Raises ApiError AccessDenied unless the caller may do the action."""
-    if row.is_free:
+    _refuse_session(row, principal)
+    if row.is_free or row.by_trust:
         return
     canonical_id = own.caller.canonical_id
     found = _target(row, form, principal, canonical_id, directory)
     resource = _resource(row, form, found, canonical_id)
-    facts = RequestFacts(
-        caller=own.caller,
-        headers=request.headers,
-        query={},
-        peer=request.peer,
-        is_secure=request.secure,
+    facts = facts_of(
+        own.caller,
+        request,
         now_ms=now_ms,
         region=region,
-        resource_account_id=account_id_of(canonical_id),
-        signature=SignatureFacts("AWS4-HMAC-SHA256", "REST-HEADER"),
-        bucket_tags=None if found is None else lambda: found.tags,
+        account_id=account_id_of(canonical_id),
+        tags=None if found is None else found.tags,
     )
     access = Access(
         caller=own.caller,
@@ -64,19 +72,64 @@ def require(
         resource_account_id=account_id_of(canonical_id),
         lookup=RequestKeys(facts, _more(row, form, found)),
     )
-    if not evaluate(access, Policies(identity=own.identity, boundary=own.boundary)).is_allowed:
-        raise ApiError(
-            "AccessDenied",
-            f"User: {own.caller.arn} is not authorized to perform: {row.action} on resource: "
-            f"{resource}",
-        )
+    policies = Policies(identity=own.identity, boundary=own.boundary, session=own.session)
+    if not evaluate(access, policies).is_allowed:
+        raise not_authorized(own.caller, row.action, resource)
+
+
+def facts_of(
+    caller: Caller,
+    request: Request,
+    *,
+    now_ms: int,
+    region: str,
+    account_id: str,
+    tags: Tags | None,
+) -> RequestFacts:
+    """What policies can ask about a request; `tags` are those of what it is done to."""
+    is_signed = caller.kind is not CallerKind.FEDERATED or bool(caller.account_id)
+    return RequestFacts(
+        caller=caller,
+        headers=request.headers,
+        query={},
+        peer=request.peer,
+        is_secure=request.secure,
+        now_ms=now_ms,
+        region=region,
+        resource_account_id=account_id,
+        signature=SignatureFacts("AWS4-HMAC-SHA256", "REST-HEADER") if is_signed else None,
+        bucket_tags=None if tags is None else lambda: tags,
+    )
+
+
+def not_authorized(caller: Caller, action: str, resource: str) -> ApiError:
+    """AccessDenied, as IAM words it."""
+    return ApiError(
+        "AccessDenied",
+        f"User: {caller.arn or caller.provider} is not authorized to perform: {action} on "
+        f"resource: {resource}",
+    )
+
+
+def _refuse_session(row: Row, principal: Principal) -> None:
+    """What sessions cannot do at all, whatever policies say. Raises ApiError AccessDenied.
+
+    Source: "Comparing the AWS STS API operations" in the IAM User Guide.
+    """
+    if principal.session is None:
+        return
+    allowed = _SESSIONS_MAY[principal.session.kind]
+    if row.service is Service.IAM and principal.session.kind is SessionKind.ROLE:
+        return
+    if row.name not in allowed:
+        raise ApiError("AccessDenied", f"Cannot call {row.name} with session credentials")
 
 
 def _target(
     row: Row, form: Form, principal: Principal, canonical_id: str, directory: Directory
 ) -> IdentityRecord | None:
     """The identity that the action is done to, where there is one."""
-    if row.target in (Target.POLICY, Target.ANY):
+    if row.target in (Target.POLICY, Target.ANY, Target.FEDERATED):
         return None
     kind = IdentityKind.USER if row.target is Target.KEYS else IdentityKind(row.target)
     name = form.optional(f"{str(kind).title()}Name")
@@ -89,6 +142,8 @@ def _resource(row: Row, form: Form, found: IdentityRecord | None, canonical_id: 
     """The ARN that a policy must name. What is to be made has the path that is asked for."""
     if row.target is Target.ANY:
         return "*"
+    if row.target is Target.FEDERATED:
+        return f"arn:aws:sts::{account_id_of(canonical_id)}:federated-user/{form.optional('Name')}"
     if row.target is Target.POLICY:
         given = form.optional("PolicyArn")
         if given:

@@ -24,8 +24,9 @@ from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.call import QueryCall
 from rs3gwd.iam.query_api.errors import error_response
 from rs3gwd.iam.query_api.form import FORM_BYTES_MAX, Form, read_form
-from rs3gwd.iam.query_api.operations import QUERY_OPERATIONS, Row
+from rs3gwd.iam.query_api.operations import QUERY_OPERATIONS
 from rs3gwd.iam.query_api.permission import require
+from rs3gwd.iam.query_api.row import Row
 from rs3gwd.iam.query_api.xml import CONTENT_TYPE, Service, answer
 from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache, verify_header
@@ -107,12 +108,13 @@ class QueryService:
         self, row: Row, form: Form, request: Request, principal: Principal
     ) -> Response:
         ports = self._ports
+        own = ports.permissions.of(principal, ports.directory)
         require(
             row,
             form,
             request=request,
             principal=principal,
-            own=ports.permissions.of(principal, ports.directory),
+            own=own,
             directory=ports.directory,
             now_ms=ports.clock.now_ms(),
             region=ports.region,
@@ -125,6 +127,10 @@ class QueryService:
             directory=ports.directory,
             clock=ports.clock,
             random=ports.random,
+            own=own,
+            request=request,
+            region=ports.region,
+            secrets=ports.secrets,
         )
         result = await row.handler(call)
         return Response(
