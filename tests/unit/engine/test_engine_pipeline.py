@@ -12,6 +12,10 @@ from rs3gwd.base.commands import Conditions, CreateBucket, PutObject
 from rs3gwd.base.errors import NoSuchKey, Overloaded, PreconditionFailed, Rs3gwError
 from rs3gwd.base.records import Attributes, BucketRecord, Durability
 from rs3gwd.engine import pipeline, queries
+from rs3gwd.engine.commit import Entry
+from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.segments import Ledger
 from rs3gwd.testing.faulty_disk import Call, Fault, MemoryDisk
 
 
@@ -54,6 +58,46 @@ async def test_writers_that_wait_share_one_sync(tmp_path: Path) -> None:
         assert after.syncs - before.syncs == 2
         for number in range(30):
             assert await world.get(b"k%d" % number) == body(100, number)
+
+
+class _OneEachTurn(trio.abc.Instrument):
+    """Enters a writer between any two turns of the event loop; `rode` is the batch of each."""
+
+    def __init__(self, engine: Engine, count: int) -> None:
+        self._engine = engine
+        self._count = count
+        self.rode: list[int] = []
+
+    def before_io_wait(self, timeout: float) -> None:
+        if self._count:
+            self._count -= 1
+            self.enter()
+
+    def enter(self) -> None:
+        self._engine.parts.pipeline.enter_group([Entry(change=self._note)], lambda: None)
+
+    def _note(self, txn: Transaction, ledger: Ledger) -> None:
+        self.rode.append(self._engine.statistics().batches)
+
+
+@pytest.mark.parametrize("turns", [4, 20])
+async def test_whoever_still_gets_in_holds_the_doors_for_so_many_turns(
+    tmp_path: Path, turns: int
+) -> None:
+    """Two writers, then one at each turn: the batch takes them along, up to a bound."""
+    world = World(tmp_path, MemoryDisk())
+    async with world.running() as engine:
+        first = engine.statistics().batches
+        writers = _OneEachTurn(engine, turns)
+        writers.enter()
+        writers.enter()
+        trio.lowlevel.add_instrument(writers)
+        with trio.fail_after(20):
+            while len(writers.rode) < turns + 2:
+                await trio.lowlevel.checkpoint()
+        trio.lowlevel.remove_instrument(writers)
+        together = writers.rode.count(first)
+        assert together == turns + 2 if turns < pipeline.GATHER_TURNS_MAX else together < turns
 
 
 async def test_of_many_conditional_writers_exactly_one_wins(tmp_path: Path) -> None:
