@@ -83,6 +83,10 @@ class HintBook:
             debt.late.add(partition)
         return Admission.MARK
 
+    def repeated(self, node: NodeId, count: int) -> None:
+        """So many hints that were offered were on the disk already."""
+        self._debts[node].stored -= count
+
     def due(self, now_s: float) -> tuple[NodeId, ...]:
         """The nodes to which delivery is to be tried now."""
         return tuple(

@@ -7,8 +7,10 @@ have their id already, and files what they received (`rs3gwd.engine.group_blobs`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
+from rs3gwd.base.errors import DataCorrupt, FormatError
 from rs3gwd.base.ports import Clock
 from rs3gwd.base.records import Durability
 from rs3gwd.engine.blobs import BlobRecord, find_blob, put_blob
@@ -19,6 +21,7 @@ from rs3gwd.engine.group_blobs import (
     StagedRecord,
     find_missing,
     find_staged,
+    has_blob,
     put_staged,
     reclaim_staged,
 )
@@ -60,6 +63,18 @@ class BlobDepot:
         """
         return await self._file(staged, None)
 
+    async def replace(self, staged: StagedBody) -> bool:
+        """Files bytes that were fetched for a blob whose bytes here are damaged, durably, in their
+        place: until then the damaged ones are kept, for parts of them may be all there is.
+
+        False when the blob was freed or moved to nowhere meanwhile. Raises as `keep`.
+        """
+        assert staged.ref is not None, "an empty body has no blob"
+        place = Entry(staged=staged)
+        place.change = partial(_replace, place)
+        is_replaced: bool = await self._pipeline.enter(place)
+        return is_replaced
+
     async def reclaim(self, blob_ids: Sequence[bytes]) -> int:
         """Frees staged bytes that no command will name; how many blobs there were.
 
@@ -93,6 +108,22 @@ def _file(place: Entry, record: StagedRecord | None, txn: Transaction, ledger: L
     else:
         ledger.waste(place.extents)
         return False
+    ledger.place(place.extents, synced=True)
+    return True
+
+
+def _replace(place: Entry, txn: Transaction, ledger: Ledger) -> bool:
+    assert place.staged is not None
+    assert place.staged.ref is not None
+    blob = place.staged.ref
+    if not has_blob(txn, blob.blob_id):
+        ledger.waste(place.extents)
+        return False
+    with suppress(DataCorrupt, FormatError):  # what a damaged row named, the check finds
+        record = find_blob(txn, blob.blob_id)
+        ledger.free(record.extents if record is not None else ())
+    txn.delete(Table.UNSYNCED, blob.blob_id)
+    put_blob(txn, blob.blob_id, BlobRecord(blob.size_bytes, list(place.extents), place.inline))
     ledger.place(place.extents, synced=True)
     return True
 

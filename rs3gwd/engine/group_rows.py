@@ -50,7 +50,15 @@ SYSTEM_TABLES = (
 """The tables that are the system group's alone."""
 
 LOCAL_TABLES = frozenset(
-    {Table.META, Table.BLOBS, Table.SEGMENTS, Table.UNSYNCED, Table.STAGED, Table.MISSING}
+    {
+        Table.META,
+        Table.BLOBS,
+        Table.SEGMENTS,
+        Table.UNSYNCED,
+        Table.STAGED,
+        Table.MISSING,
+        Table.HINTS,
+    }
 )
 """The tables that are this node's own; but the counters of groups are in META."""
 

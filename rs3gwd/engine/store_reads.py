@@ -6,13 +6,14 @@ it; both read the same way, each with a view, bodies and stages of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from rs3gwd.base.errors import DataCorrupt, FormatError, StoreError
 from rs3gwd.base.records import BlobRef, Durability, VersionRecord
 from rs3gwd.engine.bodies import Bodies, OpenBlob, OpenBody
 from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.pinned_blobs import PinnedBlobs
 from rs3gwd.engine.stage import BodyStage, StageParts
 from rs3gwd.engine.view import View
 
@@ -45,6 +46,10 @@ class StoreReads:
         Raises (on entry) BlobNotHere, DataCorrupt.
         """
         return self._bodies.open_blob(blob, start, end)
+
+    def pin_blobs(self, blobs: Sequence[BlobRef]) -> PinnedBlobs:
+        """Those of the blobs that are here, kept readable within an `async with`."""
+        return PinnedBlobs(self._bodies, blobs)
 
     def read_small(self, version: VersionRecord) -> bytes | None:
         """A small body that is in the page cache, verified; None where `open_body` must be used.

@@ -88,6 +88,7 @@ class Table(IntEnum):
     MISSING         blob id: bytes that this node should have and has not
     KMS_KEYS        key id: the keys of the key management, sealed
     KMS_NAMES       key name: the id of the key
+    HINTS           node | kind | what: see `rs3gwd.engine.hints`
     """
 
     META = 0
@@ -117,6 +118,7 @@ class Table(IntEnum):
     MISSING = 24
     KMS_KEYS = 25
     KMS_NAMES = 26
+    HINTS = 27
 
     @property
     def stored_name(self) -> bytes:

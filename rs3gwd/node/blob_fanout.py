@@ -1,30 +1,29 @@
 """Receiving one body in a cluster: in the entry of its command, or to its replicas at once.
 
-What it is not: it proposes nothing. A body of up to RIDING_BYTES_MAX is kept in memory and rides
-with its command. A larger one goes, while it comes, to this node's own lane and over one stream to
-each other replica. `ClusterBlob.spread` then has all of them sync it for a command, and returns
-once a write quorum has; the others may end later, and one that missed it fetches it when it learns
-of the command (`blob_upkeep`).
+What it is not: it proposes nothing, and what is enough decides `cluster.quorum.writing`. A body of
+up to RIDING_BYTES_MAX is kept in memory and rides with its command. A larger one goes, while it
+comes, to this node's own lane and over one stream to each other replica. `ClusterBlob.spread` then
+has all of them sync it for a command, and returns once a write quorum of every set of replicas has.
+The others may end later; one that missed it is owed a hint (`rs3gwd.node.blob_hints`), and learns
+of it by the command, too.
 
-A replica that takes nothing for `stall_s` seconds is left behind: it must not hold up the client.
-Left without a command, the lanes are given back here and the streams are reset: other nodes then
-give back theirs. What was kept without a command following is reclaimed by age.
-
-Memory: of each replica at most WINDOW_BYTES that it has not taken, the same bytes for all.
+A replica that takes nothing for `stall_s` seconds is left behind, if the others are enough: it must
+not hold up the client. When too few replicas are left the client hears so at its next bytes. Left
+without a command, the lanes are given back here and the streams are reset: other nodes then give
+back theirs. What was kept without a command following is reclaimed by age.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
 from awscrt.checksums import crc32c
 from msgspec import Struct
 
-from cluster.base.errors import ClusterError
-from cluster.base.ports import Peers, PeerStream
+from cluster.base.ports import Peers
+from cluster.quorum.writing import ReplicaSets, Verdict, WriteQuorum
 from rs3gwd.base.commands import AnyCommand
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.base.ports import Buffer
@@ -34,28 +33,22 @@ from rs3gwd.engine.blobs import BlobIds
 from rs3gwd.engine.group_blobs import StagedOwner
 from rs3gwd.engine.group_entries import RIDING_BYTES_MAX
 from rs3gwd.engine.stage import BodyStage, StagedBody
-from rs3gwd.node.blob_frames import (
-    KEPT,
-    LENGTH,
-    PUT_METHOD,
-    PUT_TAIL,
-    VERSION,
-    FrameStream,
-    PutHead,
-    encode,
-)
-from rs3gwd.node.placement import Placement, write_quorum
+from rs3gwd.node.blob_counts import BlobCounts
+from rs3gwd.node.blob_frames import VERSION, PutHead
+from rs3gwd.node.blob_lanes import LaneWatcher, ReplicaLane
+from rs3gwd.node.placement import Placement
 
-WINDOW_BYTES = 4 << 20
-RUN_BYTES_MAX = 1 << 20
-"""What is sent in one frame at most, if it came in pieces."""
+Owe = Callable[[int, BlobRef], None]
+"""Notes that a node may lack a blob whose write was acknowledged. Does not block or raise."""
 
 
 class FanoutSettings(Struct, frozen=True):
-    """Seconds: without progress of a replica, for all replicas to sync, without a byte at all."""
+    """Seconds: without progress of a replica, for a quorum to sync, for the others after it, and
+    without a byte at all."""
 
     stall_s: float = 5.0
     sync_timeout_s: float = 15.0
+    straggler_timeout_s: float = 15.0
     idle_s: float = 30.0
 
 
@@ -71,10 +64,14 @@ class Fanout:
         peers: Peers,
         placement: Placement,
         settings: FanoutSettings,
+        counts: BlobCounts,
+        owe: Owe,
     ) -> None:
         self.node = node
         self.depot = depot
         self.settings = settings
+        self.counts = counts
+        self._owe = owe
         self._blob_ids = blob_ids
         self._peers = peers
         self._placement = placement
@@ -98,124 +95,123 @@ class Fanout:
             finally:
                 stage.leave()
 
-    def replicas(self, blob_id: bytes) -> tuple[int, ...]:
-        """The nodes that are to hold a blob."""
-        return self._placement.replicas(blob_id)
+    def write_sets(self, blob_id: bytes) -> ReplicaSets:
+        """The nodes that are to hold a blob, and how many of them must have synced it."""
+        return self._placement.write_sets(blob_id)
 
-    def begin_lane(self, to: int, blob_id: bytes, size_hint: int | None) -> ReplicaLane:
+    def begin_lane(
+        self, to: int, blob_id: bytes, size_hint: int | None, watcher: LaneWatcher
+    ) -> ReplicaLane:
         """A stream to one replica, which is being opened."""
         assert self._nursery is not None, "the node runs"
         head = PutHead(VERSION, blob_id, size_hint)
-        lane = ReplicaLane(self._peers, to, head, self.settings)
+        lane = ReplicaLane(self._peers, to, head, watcher, idle_s=self.settings.idle_s)
         self._nursery.start_soon(lane.run)
         return lane
 
+    def owe(self, node: int, blob: BlobRef) -> None:
+        """A replica missed a blob whose write was acknowledged."""
+        self.counts.stragglers += 1
+        self._owe(node, blob)
 
-class ReplicaLane:
-    """One body to one other node. It never raises: `failure` says why the node does not have it."""
 
-    def __init__(self, peers: Peers, to: int, head: PutHead, settings: FanoutSettings) -> None:
-        self.to = to
-        self.failure: Exception | None = None
-        self.is_kept = False
-        self.on_done: Callable[[], None] = lambda: None
-        self._peers = peers
-        self._head = head
-        self._settings = settings
-        self._scope = trio.CancelScope()
-        self._queue: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._tail: bytes | None = None
-        self._owner: bytes | None = None
-        self._work = trio.Event()
-        self._room = trio.Event()
-        self._is_done = False
+class BlobWrite:
+    """The replicas of one body: their lanes, and what the quorum makes of them."""
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the node has kept the body, or failed."""
-        return self._is_done
+    def __init__(self, fanout: Fanout, blob_id: bytes, size_hint: int | None) -> None:
+        settings = fanout.settings
+        self._fanout = fanout
+        self._blob_id = blob_id
+        self._size_bytes = 0
+        self._quorum = WriteQuorum(
+            fanout.write_sets(blob_id),
+            sync_patience_s=settings.sync_timeout_s,
+            straggler_patience_s=settings.straggler_timeout_s,
+        )
+        self._changed = trio.Event()
+        self._is_counted = False
+        self.is_local = fanout.node in self._quorum.nodes
+        self._lanes = {
+            node: fanout.begin_lane(node, blob_id, size_hint, self)
+            for node in self._quorum.nodes
+            if node != fanout.node
+        }
+        if self.is_local:
+            self._quorum.on_opened(fanout.node)
 
-    async def write(self, data: bytes) -> None:
-        """Takes bytes; waits while the node is too far behind, but not for ever."""
-        if self._is_done:
-            return
-        self._queue.append(data)
-        self._held_bytes += len(data)
-        self._work.set()
-        with trio.move_on_after(self._settings.stall_s) as patience:
-            while self._held_bytes > WINDOW_BYTES and not self._is_done:
-                self._room = trio.Event()
-                await self._room.wait()
-                patience.deadline = trio.current_time() + self._settings.stall_s
-        if patience.cancelled_caught:
-            self._give_up(Overloaded(f"node {self.to} takes nothing"))
+    # What the lanes tell.
 
-    def end(self, *, size_bytes: int, check: int) -> None:
+    def on_lane_opened(self, node: int) -> None:
+        self._quorum.on_opened(node)
+
+    def on_lane_done(self, node: int, failure: Exception | None) -> None:
+        now_s = trio.current_time()
+        if failure is None:
+            self._quorum.on_synced(node, now_s)
+        else:
+            self._quorum.on_failed(node, now_s)
+        self._look()
+
+    def on_lane_slow(self, node: int) -> bool:
+        return self._quorum.on_slow(node, trio.current_time())
+
+    # What the body's receiver asks.
+
+    async def write(self, piece: bytes) -> None:
+        """To every lane. Raises Overloaded when too few replicas are left."""
+        self.check()
+        self._size_bytes += len(piece)
+        for lane in self._lanes.values():
+            await lane.write(piece, stall_s=self._fanout.settings.stall_s)
+
+    def end(self, check: int) -> None:
         """No more bytes will come."""
-        self._tail = LENGTH.pack(0) + PUT_TAIL.pack(size_bytes, check)
-        self._work.set()
+        for lane in self._lanes.values():
+            lane.end(size_bytes=self._size_bytes, check=check)
 
     def keep(self, owner: StagedOwner) -> None:
-        """The node is to keep the body for this command, and to say so in time."""
-        encoded = encode(owner)
-        self._owner = LENGTH.pack(len(encoded)) + encoded
-        self._scope.deadline = trio.current_time() + self._settings.sync_timeout_s
-        self._work.set()
+        """The replicas are to keep the body for a command."""
+        for lane in self._lanes.values():
+            lane.keep(owner)
+        self._quorum.on_sealed(trio.current_time())
+        self._look()
+
+    def kept_here(self) -> None:
+        """This node has it on stable storage."""
+        self._quorum.on_synced(self._fanout.node, trio.current_time())
+        self._look()
+
+    async def wait_quorum(self) -> None:
+        """Until enough replicas keep the body. Raises Overloaded."""
+        while self._quorum.verdict is Verdict.WAITING:
+            self._changed = trio.Event()
+            await self._changed.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises Overloaded when too few replicas are left."""
+        if self._quorum.verdict is not Verdict.HOPELESS:
+            return
+        if not self._is_counted:
+            self._is_counted = True
+            self._fanout.counts.quorum_failures += 1
+        reasons = "; ".join(str(lane.failure) for lane in self._lanes.values() if lane.failure)
+        raise Overloaded(f"too few nodes can keep the bytes: {reasons}")
 
     def leave(self) -> None:
-        """Nobody needs the body: unless the node was told to keep it, it is to forget it."""
-        if self._owner is None:
-            self._scope.cancel()
+        """Whoever was not told to keep the body forgets it."""
+        for lane in self._lanes.values():
+            lane.leave()
 
-    def _give_up(self, reason: Exception) -> None:
-        self.failure = self.failure or reason
-        self._scope.cancel()
-
-    async def run(self) -> None:
-        """Sends until the node has kept the body; a task of its own."""
-        try:
-            with self._scope:
-                header = encode(self._head)
-                async with self._peers.open(self.to, PUT_METHOD, header) as stream:
-                    await self._send(stream)
-                    answers = FrameStream(stream, idle_s=self._settings.idle_s)
-                    self.is_kept = await answers.exactly(len(KEPT)) == KEPT
-        except ClusterError as error:
-            self.failure = error
-        finally:
-            if not self.is_kept and self.failure is None:
-                self.failure = Overloaded(f"node {self.to} did not answer in time")
-            self._is_done = True
-            self._queue.clear()
-            self._room.set()
-            self.on_done()
-
-    async def _send(self, stream: PeerStream) -> None:
-        while True:
-            while self._queue:
-                run = self._take_run()
-                await stream.send(b"".join((LENGTH.pack(sum(map(len, run))), *run)))
-                self._held_bytes -= sum(map(len, run))
-                self._room.set()
-            if self._tail is not None:
-                tail, self._tail = self._tail, None
-                await stream.send(tail)
-            if self._owner is not None:
-                await stream.send(self._owner)
-                await stream.end()
-                return
-            self._work = trio.Event()
-            await self._work.wait()
-
-    def _take_run(self) -> list[bytes]:
-        """What goes into the next frame: one piece, or several small ones."""
-        run = [self._queue.popleft()]
-        size = len(run[0])
-        while self._queue and size + len(self._queue[0]) <= RUN_BYTES_MAX:
-            run.append(self._queue.popleft())
-            size += len(run[-1])
-        return run
+    def _look(self) -> None:
+        """Acts on what the quorum says by now."""
+        for node in self._quorum.take_hints():
+            self._fanout.owe(node, BlobRef(self._blob_id, self._size_bytes))
+        for lane in self._lanes.values():
+            if self._quorum.verdict is Verdict.HOPELESS:
+                lane.give_up(Overloaded("too few other nodes can keep the bytes"))
+            lane.set_deadline(self._quorum.wake_at_s)
+        self._changed.set()
 
 
 class ClusterStage:
@@ -233,8 +229,7 @@ class ClusterStage:
         self._size_bytes = 0
         self._check = 0
         self._is_ended = False
-        self._is_replica = False
-        self._lanes: list[ReplicaLane] = []
+        self._write: BlobWrite | None = None
 
     @property
     def is_lean(self) -> bool:
@@ -266,44 +261,39 @@ class ClusterStage:
 
     def _begin(self) -> None:
         self._pieces = None
-        for node in self._fanout.replicas(self._blob_id):
-            if node == self._fanout.node:
-                self._is_replica = True
-            else:
-                lane = self._fanout.begin_lane(node, self._blob_id, self._size_hint)
-                self._lanes.append(lane)
+        self._write = BlobWrite(self._fanout, self._blob_id, self._size_hint)
 
     async def _pass_on(self, piece: bytes) -> None:
+        assert self._write is not None
         self._check = crc32c(piece, self._check)
-        if self._is_replica:
+        if self._write.is_local:
             await self._local.write(piece)
-        for lane in self._lanes:
-            await lane.write(piece)
+        await self._write.write(piece)
 
     async def end(self) -> None:
         """No more bytes will come: replicas begin to bring them to their disks."""
-        if self._is_ended:
+        if self._is_ended or self._write is None:
             return
         self._is_ended = True
-        if self._is_replica:
+        if self._write.is_local:
             await self._local.end()
-        for lane in self._lanes:
-            lane.end(size_bytes=self._size_bytes, check=self._check)
+        self._write.end(self._check)
 
     async def finish(self) -> ClusterBlob:
         """No more bytes will come."""
-        if self._pieces is not None:
+        if self._write is None:
+            assert self._pieces is not None, "a body that goes nowhere is in memory"
             ref = BlobRef(self._blob_id, self._size_bytes) if self._size_bytes else None
             return ClusterBlob(self._fanout, ref, riding=b"".join(self._pieces))
         await self.end()
-        staged = await self._local.finish() if self._is_replica else None
+        staged = await self._local.finish() if self._write.is_local else None
         ref = BlobRef(self._blob_id, self._size_bytes)
-        return ClusterBlob(self._fanout, ref, local=staged, lanes=self._lanes)
+        return ClusterBlob(self._fanout, ref, local=staged, write=self._write)
 
     def leave(self) -> None:
         """The context is left: whoever was not told to keep the body forgets it."""
-        for lane in self._lanes:
-            lane.leave()
+        if self._write is not None:
+            self._write.leave()
 
 
 class ClusterBlob:
@@ -317,14 +307,13 @@ class ClusterBlob:
         *,
         riding: bytes | None = None,
         local: StagedBody | None = None,
-        lanes: Sequence[ReplicaLane] = (),
+        write: BlobWrite | None = None,
     ) -> None:
         self.ref = ref
         self.riding = riding
         self._fanout = fanout
         self._local = local
-        self._lanes = lanes
-        self._is_spread = riding is not None
+        self._write = write
         self._is_kept_here = False
 
     async def spread(self, command: AnyCommand) -> None:
@@ -333,33 +322,15 @@ class ClusterBlob:
         Raises Overloaded: too few can be reached; nothing refers to the bytes. DiskFull,
         DiskFailed: this node is a replica and cannot keep them.
         """
-        if self._is_spread:
+        if self._write is None:
             return
         owner = owner_of(command)
-        for lane in self._lanes:
-            lane.keep(owner)
+        self._write.keep(owner)
         if self._local is not None and not self._is_kept_here:
             await self._fanout.depot.keep(self._local, owner)
             self._is_kept_here = True
-        replicas = len(self._lanes) + self._is_kept_here
-        await self._wait_lanes(write_quorum(replicas) - self._is_kept_here)
-        self._is_spread = True
-
-    async def _wait_lanes(self, wanted: int) -> None:
-        changed = trio.Event()
-
-        def note() -> None:
-            changed.set()
-
-        for lane in self._lanes:
-            lane.on_done = note
-        while sum(lane.is_kept for lane in self._lanes) < wanted:
-            pending = sum(not lane.is_done for lane in self._lanes)
-            if sum(lane.is_kept for lane in self._lanes) + pending < wanted:
-                reasons = "; ".join(str(lane.failure) for lane in self._lanes if lane.failure)
-                raise Overloaded(f"too few nodes can keep the bytes: {reasons}")
-            await changed.wait()
-            changed = trio.Event()
+            self._write.kept_here()
+        await self._write.wait_quorum()
 
 
 def owner_of(command: AnyCommand) -> StagedOwner:

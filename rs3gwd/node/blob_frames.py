@@ -10,9 +10,17 @@ beside what the transport does.
               ->        u32 length, msgpack StagedOwner      for which command they are
               <-        u8 1                                 they are kept, durably
 
-    blob.get  header    msgpack [version 1, blob id, size in bytes, start, end]
+    blob.get  header    msgpack [version 1, blob id, size in bytes, start, end, pin]
               <-        u32 length, u32 CRC-32C, bytes       again and again
               <-        u32 0, u32 0                         the end
+
+    blob.pin  header    msgpack [version 1, pin, how many blobs]
+              ->        blob id, u64 size                    so many times
+              <-        u32 count                            so many of them are kept readable ...
+              ->        the end of the stream                ... until now
+
+A pin is 16 random bytes that the reader makes; `blob.get` names it, or is empty: then the blob is
+looked up anew.
 
 A node that cannot do it fails the stream with the error's code (`rs3gwd.node.blob_errors`).
 """
@@ -35,6 +43,7 @@ from rs3gwd.node.blob_errors import BlobStreamBroken
 
 PUT_METHOD = "blob.put"
 GET_METHOD = "blob.get"
+PIN_METHOD = "blob.pin"
 
 VERSION = 1
 PIECE_BYTES_MAX = 4 << 20
@@ -45,6 +54,10 @@ OWNER_BYTES_MAX = 64 << 10
 LENGTH = Packed(">I")
 PUT_TAIL = Packed(">QI")
 SUM = Packed(">II")
+PIN_ROW = Packed(">16sQ")
+PIN_ROWS_MAX = 10_000
+"""Blobs of one pin: the parts of an object."""
+
 KEPT = b"\x01"
 
 S = TypeVar("S", bound=Struct)
@@ -66,12 +79,21 @@ class GetHead(Struct, array_like=True, frozen=True):
     size_bytes: int
     start: int
     end: int
+    pin: bytes = b""
+
+
+class PinHead(Struct, array_like=True, frozen=True):
+    """What a `blob.pin` is called, and how many blobs it names."""
+
+    version: int
+    pin: bytes
+    count: int
 
 
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(value: PutHead | GetHead | StagedOwner) -> bytes:
+def encode(value: PutHead | GetHead | PinHead | StagedOwner) -> bytes:
     """A head or an owner as bytes."""
     return _encoder.encode(value)
 
@@ -90,6 +112,12 @@ def check_head(head: PutHead | GetHead) -> None:
         raise BlobStreamBroken(f"a head of version {head.version}")
     if isinstance(head, GetHead) and not 0 <= head.start <= head.end <= head.size_bytes:
         raise BlobStreamBroken(f"bytes {head.start} to {head.end} of {head.size_bytes}")
+
+
+def check_pin(head: PinHead) -> None:
+    """Raises BlobStreamBroken."""
+    if head.version != VERSION or len(head.pin) != 16 or not 0 < head.count <= PIN_ROWS_MAX:
+        raise BlobStreamBroken(f"a pin of version {head.version} of {head.count} blobs")
 
 
 class FrameStream:

@@ -1,6 +1,6 @@
 """What a node answers about bytes: it keeps those that others send, and gives out those it has.
 
-What it is not: it decides on no placement and names no blob. `BlobService` registers two streams
+What it is not: it decides on no placement and names no blob. `BlobService` registers three streams
 (`rs3gwd.node.blob_frames` has their frames). Bytes are durable before they are said to be kept;
 what is given out was checked against its block checksums first.
 
@@ -9,48 +9,66 @@ Errors of the store cross as errors of the cluster library, which the transport 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 from awscrt.checksums import crc32c
 
 from cluster.base.ports import Handlers, PeerStream
 from rs3gwd.base.errors import BlobNotHere, DataCorrupt, DiskError, FormatError, Overloaded
+from rs3gwd.base.ports import BodyReader
 from rs3gwd.base.records import BlobRef
 from rs3gwd.engine.blob_depot import BlobDepot
 from rs3gwd.engine.group_blobs import StagedOwner
+from rs3gwd.engine.pinned_blobs import PinnedBlobs
 from rs3gwd.engine.stage import BodyStage
 from rs3gwd.engine.store_reads import StoreReads
 from rs3gwd.node.blob_errors import BlobRefused, BlobStreamBroken, BlobUnknown, BlobUnreadable
 from rs3gwd.node.blob_frames import (
     GET_METHOD,
     KEPT,
+    LENGTH,
     OWNER_BYTES_MAX,
     PIECE_BYTES_MAX,
+    PIN_METHOD,
+    PIN_ROW,
     PUT_METHOD,
     PUT_TAIL,
     SUM,
     FrameStream,
     GetHead,
+    PinHead,
     PutHead,
     check_head,
+    check_pin,
     decode,
 )
+
+PINS_MAX = 1024
+"""Bodies of several blobs that other nodes may read from here at once."""
+
+Suspect = Callable[[BlobRef], None]
+"""Told of a blob of this node that could not be read. Does not block or raise."""
 
 
 class BlobService:
     """This node's side of the streams. Belongs to the event loop."""
 
-    def __init__(self, store: StoreReads, depot: BlobDepot, *, idle_s: float) -> None:
+    def __init__(
+        self, store: StoreReads, depot: BlobDepot, *, idle_s: float, suspect: Suspect
+    ) -> None:
         self._store = store
         self._depot = depot
         self._idle_s = idle_s
+        self._suspect = suspect
         self._arriving: set[bytes] = set()
+        self._pins: dict[tuple[int, bytes], PinnedBlobs] = {}
 
     def register(self, handlers: Handlers) -> None:
         """Before the transport runs."""
         handlers.on_stream(PUT_METHOD, self._on_put)
         handlers.on_stream(GET_METHOD, self._on_get)
+        handlers.on_stream(PIN_METHOD, self._on_pin)
 
     def is_arriving(self, blob_id: bytes) -> bool:
         """Whether somebody sends this blob now, so that it need not be fetched."""
@@ -78,15 +96,44 @@ class BlobService:
         await stream.send(KEPT)
         await stream.end()
 
-    async def _on_get(self, _: int, header: bytes, stream: PeerStream) -> None:
+    async def _on_get(self, sender: int, header: bytes, stream: PeerStream) -> None:
         head = decode(header, GetHead)
         check_head(head)
-        blob = BlobRef(head.blob_id, head.size_bytes)
-        with _as_cluster_errors():
-            async with self._store.open_blob(blob, head.start, head.end) as reader:
-                while piece := await reader.read():
-                    await stream.send(SUM.pack(len(piece), crc32c(piece)) + bytes(piece))
+        try:
+            with _as_cluster_errors():
+                async with self._open(sender, head) as reader:
+                    while piece := await reader.read():
+                        await stream.send(SUM.pack(len(piece), crc32c(piece)) + bytes(piece))
+        except BlobUnreadable:
+            self._suspect(BlobRef(head.blob_id, head.size_bytes))
+            raise
         await stream.send(SUM.pack(0, 0))
+        await stream.end()
+
+    def _open(self, sender: int, head: GetHead) -> AbstractAsyncContextManager[BodyReader]:
+        blob = BlobRef(head.blob_id, head.size_bytes)
+        pinned = self._pins.get((sender, head.pin))
+        if pinned is not None and pinned.has(head.blob_id):
+            return pinned.open(blob, head.start, head.end)
+        return self._store.open_blob(blob, head.start, head.end)
+
+    async def _on_pin(self, sender: int, header: bytes, stream: PeerStream) -> None:
+        head = decode(header, PinHead)
+        check_pin(head)
+        name = sender, head.pin
+        if len(self._pins) >= PINS_MAX or name in self._pins:
+            raise BlobRefused(f"{len(self._pins)} bodies are pinned")
+        frames = FrameStream(stream, idle_s=self._idle_s)
+        rows = await frames.exactly(head.count * PIN_ROW.size)
+        blobs = [BlobRef(blob_id, size) for blob_id, size in PIN_ROW.iter_unpack(rows)]
+        async with self._store.pin_blobs(blobs) as pinned:
+            self._pins[name] = pinned
+            try:
+                await stream.send(LENGTH.pack(pinned.count))
+                while await stream.receive():
+                    raise BlobStreamBroken("bytes behind a pin")
+            finally:
+                del self._pins[name]
         await stream.end()
 
 

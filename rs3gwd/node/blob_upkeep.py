@@ -4,7 +4,8 @@ What it is not: it is no part of any request. Two tasks:
 
 - `run_fetching`: a blob that a command named while this node did not have it has a MISSING row
   (`rs3gwd.engine.group_blobs`), which lasts over restarts. It is fetched from another replica, some
-  at a time; one that cannot be had is tried again later and later.
+  at a time; one that cannot be had is tried again later and later, or at once when another node
+  says that it has it (`hurry`).
 - `run_reclaiming`: bytes that were kept for a command which never came are freed, once they are old
   and this node has been proved to show every command that could name them. The age is far beyond
   the time in which a command is given up by its proposer.
@@ -31,8 +32,9 @@ from rs3gwd.engine.group_blobs import (
     list_missing,
     list_staged,
 )
-from rs3gwd.node.blob_reading import BlobSources, RemoteBlob
+from rs3gwd.node.blob_counts import BlobCounts
 from rs3gwd.node.blob_service import BlobService
+from rs3gwd.node.blob_sources import RemoteBlob, RemoteSources
 from rs3gwd.node.proposing import Proposer
 
 MISSING_LOOKED_AT_MAX = 1000
@@ -73,11 +75,12 @@ class BlobUpkeep:
         engine: Engine,
         depot: BlobDepot,
         service: BlobService,
-        sources: BlobSources,
+        sources: RemoteSources,
         proposer: Proposer,
         *,
         clock: Clock,
         threads: Threads,
+        counts: BlobCounts,
         settings: UpkeepSettings,
     ) -> None:
         self._engine = engine
@@ -87,12 +90,20 @@ class BlobUpkeep:
         self._proposer = proposer
         self._clock = clock
         self._threads = threads
+        self._counts = counts
         self._settings = settings
         self._attempts: dict[bytes, _Attempt] = {}
         self._limit = trio.CapacityLimiter(settings.fetches_max)
         self._log = structlog.get_logger()
-        self.fetched = 0
-        self.reclaimed = 0
+
+    @property
+    def missing(self) -> int:
+        """Blobs that were missing at the last round, at most MISSING_LOOKED_AT_MAX."""
+        return len(self._attempts)
+
+    def hurry(self, blob_id: bytes) -> None:
+        """A missing blob can be had: it is fetched in the next round."""
+        self._attempts[blob_id] = _Attempt(self._clock.monotonic())
 
     async def run_fetching(self) -> None:
         """Fetches until cancelled."""
@@ -116,7 +127,7 @@ class BlobUpkeep:
         async with self._limit:
             try:
                 await self._fetch_one(blob_id, row)
-                self.fetched += 1
+                self._counts.fetched += 1
             except (Overloaded, DiskError, VersionGone) as error:
                 pause = min(self._settings.retry_s * 2**attempt.count, self._settings.retry_max_s)
                 attempt.count += 1
@@ -135,7 +146,7 @@ class BlobUpkeep:
                 while data := await remote.read():
                     await stage.write(data)
             finally:
-                await remote.close()
+                remote.close()
             await self._depot.adopt(await stage.finish())
 
     async def run_reclaiming(self) -> None:
@@ -159,7 +170,7 @@ class BlobUpkeep:
         await self._proposer.wait_current(self._proposer.all_groups)
         left = [each for each in old if self._engine.look_up(find_staged, each) is not None]
         count = await self._depot.reclaim(left)
-        self.reclaimed += count
+        self._counts.reclaimed += count
         return count
 
     def _list_old(self, before_ms: int) -> list[bytes]:

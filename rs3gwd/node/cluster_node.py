@@ -4,7 +4,7 @@ What it is not: it opens no socket, no engine and no log; whoever builds it give
 whole nodes run in a test over a network in memory.
 
     engine -> GroupStateMachine -> GroupHost <- log, peers
-           -> BlobDepot -> BlobService, Fanout, BlobUpkeep
+           -> BlobDepot -> BlobParts
     all    -> ClusterStore, the port `ObjectStore`
 
 A node begins in one of three ways: as one of the first members of a new cluster, on an empty
@@ -31,10 +31,7 @@ from rs3gwd.engine.blob_depot import BlobDepot
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.groups import GROUPS_DEFAULT, SYSTEM_GROUP, read_cluster
 from rs3gwd.engine.tables import Table
-from rs3gwd.node.blob_fanout import Fanout, FanoutSettings
-from rs3gwd.node.blob_reading import BlobSources
-from rs3gwd.node.blob_service import BlobService
-from rs3gwd.node.blob_upkeep import BlobUpkeep, UpkeepSettings
+from rs3gwd.node.blob_parts import BlobParts, BlobPorts, BlobSettings
 from rs3gwd.node.bucket_coordinator import BucketCoordinator
 from rs3gwd.node.cluster_store import ClusterParts, ClusterStore
 from rs3gwd.node.local import LocalDirectory
@@ -55,8 +52,7 @@ class ClusterSettings(Struct, frozen=True):
     copies: int = COPIES_DEFAULT
     host: GroupSettings = field(default_factory=lambda: GroupSettings(proposal_bytes_max=4 << 20))
     proposing: ProposingSettings = ProposingSettings()
-    fanout: FanoutSettings = FanoutSettings()
-    upkeep: UpkeepSettings = UpkeepSettings()
+    blobs: BlobSettings = BlobSettings()
     bucket_repair_interval_s: float = 5.0
     bucket_repair_patience_s: float = 30.0
 
@@ -78,7 +74,7 @@ class ClusterNode:
         self.engine = engine
         self.host = host
         self.parts = parts
-        self.upkeep = tasks.upkeep
+        self.blobs = tasks.blobs
         self.store = ClusterStore(parts)
         self.directory = LocalDirectory(engine)
         self._tasks = tasks
@@ -112,7 +108,7 @@ class ClusterNode:
             mark=_first_mark(members) if is_new and members else None,
             clock=ports.clock,
             threads=ports.threads,
-            wants=lambda blob_id: identity.node in placement.replicas(blob_id),
+            wants=lambda blob_id: placement.holds(blob_id, identity.node),
         )
         host = names.host = GroupHost(
             identity=identity,
@@ -137,11 +133,9 @@ class ClusterNode:
         Raises (in a group) IdentityError and LogWriteFailed.
         """
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.parts.fanout.run)
+            await nursery.start(self.blobs.run)
             await nursery.start(self.host.run)
             nursery.start_soon(self.parts.buckets.run)
-            nursery.start_soon(self._tasks.upkeep.run_fetching)
-            nursery.start_soon(self._tasks.upkeep.run_reclaiming)
             nursery.start_soon(self._tasks.forgetter.run)
             task_status.started()
 
@@ -149,7 +143,7 @@ class ClusterNode:
 class _Tasks(Struct, frozen=True):
     """What works in the background."""
 
-    upkeep: BlobUpkeep
+    blobs: BlobParts
     forgetter: UploadForgetter
 
 
@@ -165,27 +159,22 @@ class _Builder(Struct, frozen=True):
     def build(self, placement: Placement, names: _Members) -> ClusterNode:
         """The node; registers what it answers about bytes."""
         engine, ports, settings = self.engine, self.ports, self.settings
-        node = self.host.identity.node
-        idle_s = settings.fanout.idle_s
-        service = BlobService(engine, self.depot, idle_s=idle_s)
-        service.register(ports.handlers)
-        fanout = Fanout(
-            node=node,
+        proposer = Proposer(engine, self.host, _count_groups(engine), settings.proposing)
+        blob_ports = BlobPorts(
+            node=self.host.identity.node,
+            engine=engine,
             depot=self.depot,
-            blob_ids=engine.parts.stage_parts.blob_ids,
-            peers=ports.peers,
-            placement=placement,
-            settings=settings.fanout,
-        )
-        sources = BlobSources(
-            node=node,
-            store=engine,
-            peers=ports.peers,
+            proposer=proposer,
             placement=placement,
             nodes=names.all,
-            idle_s=idle_s,
+            is_alive=lambda _: True,
+            peers=ports.peers,
+            handlers=ports.handlers,
+            clock=ports.clock,
+            random=ports.random,
+            threads=ports.threads,
         )
-        proposer = Proposer(engine, self.host, _count_groups(engine), settings.proposing)
+        blobs = BlobParts(blob_ports, settings.blobs)
         buckets = BucketCoordinator(
             engine,
             proposer,
@@ -195,18 +184,9 @@ class _Builder(Struct, frozen=True):
             interval_s=settings.bucket_repair_interval_s,
             patience_s=settings.bucket_repair_patience_s,
         )
-        parts = ClusterParts(engine, proposer, buckets, fanout, sources)
+        parts = ClusterParts(engine, proposer, buckets, blobs.fanout, blobs.sources)
         tasks = _Tasks(
-            upkeep=BlobUpkeep(
-                engine,
-                self.depot,
-                service,
-                sources,
-                proposer,
-                clock=ports.clock,
-                threads=ports.threads,
-                settings=settings.upkeep,
-            ),
+            blobs=blobs,
             forgetter=UploadForgetter(
                 proposer,
                 clock=ports.clock,

@@ -15,6 +15,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
+from cluster.quorum.writing import ReplicaSets
+
 COPIES_DEFAULT = 3
 """Nodes that hold a blob: two may be lost, and a write needs two."""
 
@@ -22,8 +24,17 @@ COPIES_DEFAULT = 3
 class Placement(Protocol):
     """The nodes of a blob."""
 
-    def replicas(self, blob_id: bytes) -> tuple[int, ...]:
-        """Node ids, the first choice first; at least one."""
+    def write_sets(self, blob_id: bytes) -> ReplicaSets:
+        """The sets of nodes that a write must reach, each with the syncs it needs; two sets while
+        the layout changes."""
+        ...
+
+    def read_order(self, blob_id: bytes) -> tuple[int, ...]:
+        """The nodes to ask for the bytes, the first choice first; at least one."""
+        ...
+
+    def holds(self, blob_id: bytes, node: int) -> bool:
+        """Whether the node is to keep the blob."""
         ...
 
 
@@ -37,7 +48,16 @@ class HashedPlacement:
         self._nodes = nodes
         self._copies = copies
 
-    def replicas(self, blob_id: bytes) -> tuple[int, ...]:
+    def write_sets(self, blob_id: bytes) -> ReplicaSets:
+        """One set, of which a majority must have synced."""
+        nodes = self.read_order(blob_id)
+        return ((nodes, write_quorum(len(nodes))),)
+
+    def holds(self, blob_id: bytes, node: int) -> bool:
+        """Whether the node is among the heaviest."""
+        return node in self.read_order(blob_id)
+
+    def read_order(self, blob_id: bytes) -> tuple[int, ...]:
         """The nodes of a blob, heaviest first."""
         return tuple(sorted(self._nodes(), key=lambda node: _weight(node, blob_id), reverse=True))[
             : self._copies

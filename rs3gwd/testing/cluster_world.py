@@ -35,6 +35,8 @@ from rs3gwd.engine.engine import Engine, EngineSettings
 from rs3gwd.engine.events import SilentObserver
 from rs3gwd.engine.group_rows import group_digest
 from rs3gwd.node.blob_fanout import FanoutSettings
+from rs3gwd.node.blob_parts import BlobSettings
+from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.blob_upkeep import UpkeepSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
 from rs3gwd.testing.faulty_disk import MemoryDisk
@@ -49,13 +51,16 @@ GROUPS = 3
 SETTINGS = ClusterSettings(
     groups=GROUPS,
     host=GroupSettings(proposal_bytes_max=4 << 20, care_interval_s=0.5),
-    fanout=FanoutSettings(stall_s=2.0, sync_timeout_s=5.0, idle_s=5.0),
-    upkeep=UpkeepSettings(
-        fetch_interval_s=0.5,
-        fetch_grace_s=0.5,
-        retry_max_s=2.0,
-        reclaim_interval_s=5.0,
-        reclaim_age_s=60.0,
+    blobs=BlobSettings(
+        fanout=FanoutSettings(stall_s=2.0, sync_timeout_s=5.0, straggler_timeout_s=5.0, idle_s=5.0),
+        sources=SourceSettings(idle_s=5.0),
+        upkeep=UpkeepSettings(
+            fetch_interval_s=0.5,
+            fetch_grace_s=0.5,
+            retry_max_s=2.0,
+            reclaim_interval_s=5.0,
+            reclaim_age_s=60.0,
+        ),
     ),
     bucket_repair_interval_s=1.0,
     bucket_repair_patience_s=15.0,

@@ -100,6 +100,7 @@ def test_a_single_node_becomes_a_cluster_of_three(tmp_path: Path) -> None:
             assert await get(others[1].store, b"large") == body(200_000)
             await put(others[0].store, b"small", b"changed")
             assert await get(node.store, b"small") == b"changed"
+            await world.wait_until(lambda: all(is_whole(each) for each in world.nodes.values()))
             await node.fall()
             assert await get(others[0].store, b"large") == body(200_000)
             await make_bucket(others[1].store, "another")
@@ -144,6 +145,12 @@ async def join(world: ClusterWorld, number: int) -> WorldNode:
     await world.wait_until(follows)
     await world.wait_equal()
     return node
+
+
+def is_whole(node: WorldNode) -> bool:
+    """Whether all three nodes vote in every group, as a node knows it: two of them are enough."""
+    members = [each.members for each in node.cluster.host.status()]
+    return all(len(each.voters) == 3 and not each.outgoing for each in members)
 
 
 def holders(world: ClusterWorld, blob_id: bytes) -> int:

@@ -183,7 +183,7 @@ def test_a_large_body_is_kept_by_a_quorum_and_fetched_by_the_rest(tmp_path: Path
         world.network.heal()
         assert await get(three.store, b"k") == body(500_000)
         await world.wait_until(lambda: not missing_at(three))
-        assert three.cluster.upkeep.fetched == 1
+        assert three.cluster.blobs.counts.fetched == 1
         assert live_bytes(one) == live_bytes(two) == live_bytes(three)
 
     play(tmp_path, scene, seed=6)
@@ -233,7 +233,7 @@ def test_bytes_that_no_command_named_are_reclaimed(tmp_path: Path) -> None:
         with pytest.raises(PreconditionFailed):
             await put(store, b"k", body(200_000), conditions=Conditions(if_none_match="*"))
         await world.wait_until(lambda: all(staged_at(node) for node in world.nodes.values()))
-        await trio.sleep(world.settings.upkeep.reclaim_age_s + 20.0)
+        await trio.sleep(world.settings.blobs.upkeep.reclaim_age_s + 20.0)
         assert [staged_at(node) for node in world.nodes.values()] == [[], [], []]
         assert await get(store, b"k") == b"here"
 
