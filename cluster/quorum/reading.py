@@ -10,7 +10,8 @@ with whichever is first (Dean and Barroso, "The Tail at Scale", "Hedged requests
 fails, the next one is asked from the byte that was reached, never from the beginning.
 
 The order: the living before the silent, the usual before the slow, then as the layout says. Slow is
-whoever typically takes SLOW_FACTOR times as long as the fastest of the others.
+whoever typically takes SLOW_FACTOR times as long as the fastest of the others, or has lost its last
+hedges.
 
 A node whose bytes were damaged at some place may have good ones behind it: it is asked again once
 the reader is past that place. So a blob is read whole as long as each of its blocks is good
@@ -105,7 +106,8 @@ def order_nodes(
 
     def rank(node: NodeId) -> tuple[bool, bool]:
         took = typical[node]
-        return not is_alive(node), took is not None and took > limit
+        is_slow = latencies.is_behind(node, now_s) or (took is not None and took > limit)
+        return not is_alive(node), is_slow
 
     return tuple(sorted(nodes, key=rank))
 
@@ -205,9 +207,8 @@ class ReadPlan:
         losers = [number for number in self._sources if number != source]
         for number in losers:
             loser = self._sources.pop(number)
-            if not loser.has_answered:
-                # It would have taken at least so long: else a slow node would never look slow.
-                self._latencies.note(loser.node, now_s - loser.opened_s, now_s)
+            if not loser.has_answered and loser.opened_s < taken.opened_s:
+                self._latencies.note_lost(loser.node, now_s)
         if self._position == self._end:
             self._sources.clear()
         return [Close(number) for number in losers]

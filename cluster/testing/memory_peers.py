@@ -32,6 +32,8 @@ class MemoryNetwork:
         self.doubled = 0.0
         self.broken_streams = 0.0
         """The chance that a piece of a stream breaks it."""
+        self.slow_s: dict[NodeId, float] = {}
+        """What each way to or from a node takes longer for calls and streams, in seconds."""
         self.blocked: set[tuple[NodeId, NodeId]] = set()
         """Directed links that are cut."""
         self.nodes: dict[NodeId, MemoryPeers] = {}
@@ -43,6 +45,10 @@ class MemoryNetwork:
     def delay(self) -> float:
         """One delay, in seconds."""
         return self.random.uniform(*self.delay_s)
+
+    def delay_between(self, one: NodeId, other: NodeId) -> float:
+        """One delay of a call or stream, in seconds."""
+        return self.delay() + self.slow_s.get(one, 0.0) + self.slow_s.get(other, 0.0)
 
     def reaches(self, sender: NodeId, to: NodeId) -> bool:
         """Whether anything gets from one node to another now."""
@@ -140,7 +146,7 @@ class MemoryPeers:
         if not self.alive:
             await trio.sleep_forever()
         with trio.move_on_after(timeout_s):
-            await trio.sleep(network.delay())
+            await trio.sleep(network.delay_between(self.node, to))
             if not network.reaches(self.node, to):
                 raise PeerUnreachable(f"node {to}")
             network.note(f"{self.node}->{to} {method} {payload.hex()}")
@@ -148,7 +154,7 @@ class MemoryPeers:
             other = network.nodes[to]
             other._nursery.start_soon(other._answer, self.node, method, payload, answer)
             await answer.done.wait()
-            await trio.sleep(network.delay())
+            await trio.sleep(network.delay_between(self.node, to))
             if not network.reaches(to, self.node):
                 await trio.sleep_forever()
             return answer.unwrap()
@@ -172,7 +178,7 @@ class MemoryPeers:
         network = self.network
         if not self.alive:
             await trio.sleep_forever()
-        await trio.sleep(network.delay())
+        await trio.sleep(network.delay_between(self.node, to))
         if not network.reaches(self.node, to):
             raise PeerUnreachable(f"node {to}")
         network.note(f"{self.node}->{to} opens {method} {header.hex()}")
@@ -227,7 +233,7 @@ class MemoryStream:
     async def send(self, data: Buffer) -> None:
         """As `PeerStream.send`."""
         network = self._network
-        await trio.sleep(network.delay())
+        await trio.sleep(network.delay_between(self._node, self._other))
         if network.broken_streams and network.random.random() < network.broken_streams:
             self.reset()
         if not network.reaches(self._node, self._other) or self._ended:

@@ -173,7 +173,7 @@ class BlobMender:
             await trio.sleep(max(pause_s, self._settings.interval_s))
 
     async def scrub(self, *, after: bytes, until: bytes) -> None:
-        """Reads the blobs with ids behind `after`, up to `until`; the damaged ones are suspected."""
+        """Reads the blobs with ids behind `after`, up to `until`, and suspects the damaged ones."""
         while after < until:
             listed = await self._threads.run(partial(self._list, after))
             if not listed:

@@ -6,17 +6,32 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cluster.testing.seeded_trio import run_seeded
+from rs3gwd.base.records import BlobRef, VersionRecord
+from rs3gwd.engine import queries
+from rs3gwd.engine.blobs import find_blob, get_blob
 from rs3gwd.engine.group_blobs import list_missing, list_staged
-from rs3gwd.testing.cluster_world import ClusterWorld, WorldNode, cluster_world
+from rs3gwd.engine.segment_format import RECORD_HEADER_BYTES
+from rs3gwd.engine.segments import segment_path
+from rs3gwd.node.cluster_node import ClusterSettings
+from rs3gwd.node.local import LocalStore
+from rs3gwd.testing.cluster_world import SETTINGS, ClusterWorld, WorldNode, cluster_world
+from rs3gwd.testing.target import read_body
 
 Scene = Callable[[ClusterWorld], Awaitable[None]]
 
 
-def play(path: Path, scene: Scene, *, seed: int = 1, nodes: int = 3) -> None:
+def play(
+    path: Path,
+    scene: Scene,
+    *,
+    seed: int = 1,
+    nodes: int = 3,
+    settings: ClusterSettings = SETTINGS,
+) -> None:
     """Runs a scene over a cluster."""
 
     async def whole() -> None:
-        async with cluster_world(str(path), seed=seed, nodes=nodes) as world:
+        async with cluster_world(str(path), seed=seed, nodes=nodes, settings=settings) as world:
             await scene(world)
 
     run_seeded(seed, whole)
@@ -47,3 +62,38 @@ def live_bytes(node: WorldNode) -> int:
 def lanes_busy(node: WorldNode) -> int:
     """Bodies that a node is receiving."""
     return node.engine.statistics().lanes_busy
+
+
+def damage_blob(node: WorldNode, blob_id: bytes, *, at: int) -> None:
+    """Flips a byte of a blob's payload on the disk of a node."""
+    with node.engine.environment.read() as txn:
+        extent = get_blob(txn, blob_id).extents[0]
+    descriptor = node.disk.open(segment_path(extent.segment_id))
+    place = extent.offset + RECORD_HEADER_BYTES + at % extent.payload_bytes
+    (old,) = node.disk.pread(descriptor, 1, place)
+    node.disk.pwrite(descriptor, [bytes([old ^ 1])], place)
+    node.disk.close(descriptor)
+
+
+def version_of(node: WorldNode, key: bytes) -> VersionRecord:
+    """A version as a node has it, without asking the others."""
+    return node.engine.look_up(queries.get_version, "b", key, None)
+
+
+def blob_of(node: WorldNode, key: bytes) -> BlobRef:
+    """The blob of an object of one."""
+    blob = version_of(node, key).blob
+    assert blob is not None
+    return blob
+
+
+async def read_here(node: WorldNode, key: bytes) -> bytes:
+    """The bytes of an object as they lie on a node. Raises BlobNotHere, DataCorrupt."""
+    return await read_body(LocalStore(node.engine), version_of(node, key))
+
+
+def split_holders(world: ClusterWorld, blob_id: bytes) -> tuple[list[WorldNode], list[WorldNode]]:
+    """The nodes that keep a blob, and those that do not."""
+    nodes = list(world.nodes.values())
+    with_it = [node for node in nodes if node.engine.look_up(find_blob, blob_id) is not None]
+    return with_it, [node for node in nodes if node not in with_it]

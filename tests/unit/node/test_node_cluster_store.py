@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_scenes import body, lanes_busy, live_bytes, missing_at, play, staged_at
+from node_scenes import body, damage_blob, lanes_busy, live_bytes, missing_at, play, staged_at
 
 from rs3gwd.base.commands import (
     BeginDeleteBucket,
@@ -27,16 +27,12 @@ from rs3gwd.base.errors import (
 )
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord, Durability
 from rs3gwd.engine import queries
-from rs3gwd.engine.blobs import get_blob
 from rs3gwd.engine.bucket_spread import untold
 from rs3gwd.engine.groups import SYSTEM_GROUP
-from rs3gwd.engine.segment_format import RECORD_HEADER_BYTES
-from rs3gwd.engine.segments import segment_path
 from rs3gwd.node.local import LocalStore
 from rs3gwd.testing.cluster_world import (
     GROUPS,
     ClusterWorld,
-    WorldNode,
     delete,
     etag_of,
     get,
@@ -363,14 +359,3 @@ def test_damaged_bytes_are_read_from_another_node(tmp_path: Path) -> None:
         assert await get(node.store, b"k") == body(300_000)
 
     play(tmp_path, scene, seed=13)
-
-
-def damage_blob(node: WorldNode, blob_id: bytes, *, at: int) -> None:
-    """Flips a byte of a blob's payload on the disk of a node."""
-    with node.engine.environment.read() as txn:
-        extent = get_blob(txn, blob_id).extents[0]
-    descriptor = node.disk.open(segment_path(extent.segment_id))
-    place = extent.offset + RECORD_HEADER_BYTES + at % extent.payload_bytes
-    (old,) = node.disk.pread(descriptor, 1, place)
-    node.disk.pwrite(descriptor, [bytes([old ^ 1])], place)
-    node.disk.close(descriptor)

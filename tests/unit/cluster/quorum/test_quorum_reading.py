@@ -39,6 +39,28 @@ def test_a_slow_node_is_tried_again_after_a_while() -> None:
     assert order_nodes((1, 2), is_alive=lambda _: True, latencies=latencies, now_s=later) == (1, 2)
 
 
+def test_a_node_that_loses_its_hedges_is_slow() -> None:
+    """Its answers were never waited for, so that there is no time of it; an answer clears it."""
+    latencies = fed({1: 0.002, 2: 0.002})
+    for number in (1, 2):
+        assert order_of(latencies, 1.0) == (1, 2)
+        plan = ReadPlan(
+            (1, 2), start=0, end=9, latencies=latencies, budget=HedgeBudget(1), now_s=1.0
+        )
+        plan.on_wanted(1.0)
+        plan.on_time(1.1)
+        plan.on_bytes(1, number, 1.2)
+    assert order_of(latencies, 1.3) == (2, 1)
+    assert order_of(latencies, 1.3 + FRESH_S) == (1, 2)
+    latencies.note(1, 0.002, 2.0)
+    assert order_of(latencies, 2.0) == (1, 2)
+
+
+def order_of(latencies: Latencies, now_s: float) -> tuple[int, ...]:
+    """The order of two nodes that the layout prefers by number."""
+    return order_nodes((1, 2), is_alive=lambda _: True, latencies=latencies, now_s=now_s)
+
+
 def test_the_patience_comes_from_what_was_observed() -> None:
     """The node's own 95th percentile, or the other's where that is less; else the default."""
     latencies = fed({1: 0.060, 2: 0.010})
