@@ -4,9 +4,9 @@ What it is not: it knows neither commands nor bytes; `commit` does.
 
 Like a lift: whoever waits when the doors open rides together, nobody waits for a timer, and a lone
 rider leaves at once. While others still get in at each turn of the event loop, the doors stay open:
-a large batch costs less, and the commit's thread finds the interpreter free. While a batch is in its
-thread the next one gathers, so batches grow with the load by themselves. A submitter is a parked trio task, woken by its own reschedule: the cheapest
-wait that trio has.
+a large batch costs less, and the commit's thread finds the interpreter free. While a batch is in
+its thread the next one gathers, so batches grow with the load by themselves. A submitter is a
+parked trio task, woken by its own reschedule: the cheapest wait that trio has.
 
 A submitter that is cancelled while it queues leaves the queue and nothing has happened. Once its
 batch has begun it waits for the end: what was handed to the log is not undone by cancellation.
