@@ -480,6 +480,16 @@ class Config(Struct, frozen=True, kw_only=True):
             "default for a custom endpoint.",
         ),
     ] = PresignedV2.GET_HEAD
+    oidc_ca_file: Annotated[
+        str,
+        Spec(
+            Topic.IDENTITY,
+            "RS3GW_OIDC_CA_FILE",
+            "Certificates in PEM to trust for the OpenID Connect providers of web identities, in "
+            "place of the system's.",
+            shape="a path",
+        ),
+    ] = ""
     new_buckets: Annotated[
         NewBuckets,
         Spec(

@@ -15,6 +15,7 @@ from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.config import Config
 from rs3gwd.daemon.settings import default_encryption, gateway_limits, presigned_v2_methods
 from rs3gwd.daemon.stores import Stores
+from rs3gwd.daemon.web_documents import HttpsDocuments
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.gateway.front import Observer
 from rs3gwd.gateway.gateway import Gateway
@@ -79,6 +80,7 @@ def make_gateway(
             default_encryption=default_encryption(config.default_encryption),
             takes_customer_keys_in_clear=config.customer_keys_in_clear,
             secrets=keyring,
+            web_documents=HttpsDocuments(ca_path=config.oidc_ca_file, threads=ports.threads),
         )
     )
     return Gateway(

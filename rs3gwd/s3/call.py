@@ -11,6 +11,7 @@ from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability, EncryptionKind
 from rs3gwd.base.sealing import SecretWrapper
+from rs3gwd.base.web_documents import WebDocuments
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.identities.permissions import PermissionCache
@@ -33,7 +34,8 @@ class Services(Struct, frozen=True):
     look-ups must be waited for, and `directory`'s too: it gives the store as one request about a
     bucket and a key sees it (both may be empty), once accounts, keys and policies are current.
     `secrets` keeps the secrets of access keys and the tokens of sessions; None where there are no
-    sessions and no secret is wrapped.
+    sessions and no secret is wrapped. `web_documents` fetches the keys of identity providers; None
+    where nobody is asked.
     """
 
     store: ObjectStore
@@ -55,6 +57,7 @@ class Services(Struct, frozen=True):
     takes_customer_keys_in_clear: bool = False
     begin_store: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
     secrets: SecretWrapper | None = None
+    web_documents: WebDocuments | None = None
 
 
 class Call(Struct, frozen=True):

@@ -31,6 +31,7 @@ from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.query_api.service import QueryPorts, QueryService, service_of
 from rs3gwd.iam.signers import NotOpened, Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
+from rs3gwd.iam.web_identity.issuers import Issuers
 from rs3gwd.s3.admission import admit
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
 from rs3gwd.s3.call import Call, Services
@@ -69,6 +70,9 @@ class S3Service:
                 permissions=services.permissions,
                 signers=self._signers,
                 secrets=services.secrets,
+                issuers=None
+                if services.web_documents is None
+                else Issuers(services.web_documents, services.clock),
             ),
             self._signing_keys,
         )

@@ -18,6 +18,7 @@ from rs3gwd.base.encryption import ObjectKeys
 from rs3gwd.base.http import Request, Response, StreamedBody
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.base.web_documents import WebDocuments
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.testing.bytes_body import BytesBody
@@ -81,6 +82,7 @@ class S3World:
         new_buckets: NewBuckets = NewBuckets.AWS_2023,
         keys: ObjectKeys | None = None,
         takes_customer_keys_in_clear: bool = False,
+        web_documents: WebDocuments | None = None,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -110,6 +112,7 @@ class S3World:
                 keys=keys,
                 takes_customer_keys_in_clear=takes_customer_keys_in_clear,
                 secrets=MemorySecrets(),
+                web_documents=web_documents,
             )
         )
 

@@ -27,6 +27,7 @@ IDENTITIES_MAX = {
     IdentityKind.USER: 5000,
     IdentityKind.GROUP: 300,
     IdentityKind.ROLE: 1000,
+    IdentityKind.PROVIDER: 100,
 }
 """Identities of a kind in one account."""
 

@@ -25,6 +25,7 @@ from rs3gwd.iam.policy.document import PolicyKind
 from rs3gwd.iam.policy.reading import read_policy
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.form import PAGE_DEFAULT, PAGE_MAX, Form
+from rs3gwd.iam.web_identity.issuers import Issuers
 
 ATTEMPTS_MAX = 5
 """How often a change is made anew when others change the same record at the same time."""
@@ -36,7 +37,8 @@ Result = dict[str, Any] | None
 class QueryCall(Struct, frozen=True):
     """One call of an action that was permitted, and the ports it works with.
 
-    `own` are the caller's own policies. Without `secrets` no session can be made.
+    `own` are the caller's own policies. Without `secrets` no session can be made, and without
+    `issuers` none of a web identity.
     """
 
     principal: Principal
@@ -50,6 +52,7 @@ class QueryCall(Struct, frozen=True):
     request: Request
     region: str
     secrets: SecretWrapper | None
+    issuers: Issuers | None
 
     def find(self, kind: IdentityKind, name: str) -> IdentityRecord:
         """An identity of the account. Raises ApiError NoSuchEntity."""

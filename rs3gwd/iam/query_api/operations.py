@@ -11,7 +11,16 @@ Service Authorization Reference; botocore's models of iam and sts.
 from collections.abc import Iterator
 
 from rs3gwd.base.identities import HOLDERS, IdentityKind
-from rs3gwd.iam.query_api import absent, access_keys, attachments, identities, policies, sts
+from rs3gwd.iam.query_api import (
+    absent,
+    access_keys,
+    attachments,
+    identities,
+    policies,
+    providers,
+    sts,
+    web_identity,
+)
 from rs3gwd.iam.query_api.row import Row, Target
 from rs3gwd.iam.query_api.xml import Service
 
@@ -92,5 +101,28 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
     Row("GetSessionToken", Target.ANY, sts.get_session_token, Service.STS, is_free=True),
     Row("GetFederationToken", Target.FEDERATED, sts.get_federation_token, Service.STS),
     Row("GetAccessKeyInfo", Target.ANY, sts.get_access_key_info, Service.STS),
+    Row(
+        "AssumeRoleWithWebIdentity",
+        Target.ROLE,
+        web_identity.assume_role_with_web_identity,
+        Service.STS,
+        by_trust=True,
+        is_unsigned=True,
+    ),
+    *(
+        Row(name, Target.PROVIDER, handler)
+        for name, handler in (
+            ("CreateOpenIDConnectProvider", providers.create),
+            ("GetOpenIDConnectProvider", providers.get),
+            ("DeleteOpenIDConnectProvider", providers.delete),
+            ("AddClientIDToOpenIDConnectProvider", providers.add_client),
+            ("RemoveClientIDFromOpenIDConnectProvider", providers.remove_client),
+            ("UpdateOpenIDConnectProviderThumbprint", providers.update_thumbprints),
+            ("TagOpenIDConnectProvider", providers.tag),
+            ("UntagOpenIDConnectProvider", providers.untag),
+            ("ListOpenIDConnectProviderTags", providers.list_tags),
+        )
+    ),
+    Row("ListOpenIDConnectProviders", Target.ANY, providers.list_all),
 )
 """All actions that are answered."""

@@ -26,6 +26,7 @@ from rs3gwd.iam.policy.request_keys import (
 )
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.form import Form
+from rs3gwd.iam.query_api.providers import ARN_PARAMETER, name_of
 from rs3gwd.iam.query_api.row import Row, Target
 from rs3gwd.iam.query_api.xml import Service
 from rs3gwd.iam.sessions.session import SessionKind
@@ -131,6 +132,9 @@ def _target(
     """The identity that the action is done to, where there is one."""
     if row.target in (Target.POLICY, Target.ANY, Target.FEDERATED):
         return None
+    if row.target is Target.PROVIDER:
+        name = form.optional(ARN_PARAMETER).partition(f":{IdentityKind.PROVIDER}/")[2]
+        return directory.identity(canonical_id, IdentityKind.PROVIDER, name) if name else None
     kind = IdentityKind.USER if row.target is Target.KEYS else IdentityKind(row.target)
     name = form.optional(f"{str(kind).title()}Name")
     if not name:
@@ -144,6 +148,11 @@ def _resource(row: Row, form: Form, found: IdentityRecord | None, canonical_id: 
         return "*"
     if row.target is Target.FEDERATED:
         return f"arn:aws:sts::{account_id_of(canonical_id)}:federated-user/{form.optional('Name')}"
+    if row.target is Target.PROVIDER:
+        name = name_of(form.optional("Url"))
+        return form.optional(ARN_PARAMETER) or identity_arn(
+            canonical_id, IdentityKind.PROVIDER, "/", name
+        )
     if row.target is Target.POLICY:
         given = form.optional("PolicyArn")
         if given:

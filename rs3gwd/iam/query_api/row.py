@@ -14,7 +14,8 @@ Handler = Callable[[QueryCall], Awaitable[Result]]
 class Target(StrEnum):
     """What an action is done to. ANY has no resource: policies name it `*`.
 
-    KEYS are those of a user, who need not be named. FEDERATED is a federated user.
+    KEYS are those of a user, who need not be named. FEDERATED is a federated user,
+    PROVIDER an OpenID Connect provider.
     """
 
     USER = "user"
@@ -23,12 +24,14 @@ class Target(StrEnum):
     POLICY = "policy"
     KEYS = "keys"
     FEDERATED = "federated"
+    PROVIDER = "oidc-provider"
     ANY = "*"
 
 
 class Row(Struct, frozen=True):
     """One action. `is_free` ones need no permission but a valid signature; those `by_trust` are
-    decided by their handlers, which ask the trust policy of a role."""
+    decided by their handlers, which ask the trust policy of a role. `is_unsigned` ones bring their
+    own proof of who asks, and come without a signature."""
 
     name: str
     target: Target
@@ -36,6 +39,7 @@ class Row(Struct, frozen=True):
     service: Service = Service.IAM
     is_free: bool = False
     by_trust: bool = False
+    is_unsigned: bool = False
 
     @property
     def action(self) -> str:

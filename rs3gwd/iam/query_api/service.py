@@ -30,9 +30,15 @@ from rs3gwd.iam.query_api.row import Row
 from rs3gwd.iam.query_api.xml import CONTENT_TYPE, Service, answer
 from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache, verify_header
+from rs3gwd.iam.web_identity.issuers import Issuers
+
+FORM_TYPE = "application/x-www-form-urlencoded"
 
 GLOBAL_REGION = "us-east-1"
 """The region that services without regions are signed for."""
+
+
+_NOBODY = Principal(None)
 
 
 class QueryPorts(Struct, frozen=True):
@@ -46,6 +52,7 @@ class QueryPorts(Struct, frozen=True):
     permissions: PermissionCache
     signers: Signers
     secrets: SecretWrapper | None = None
+    issuers: Issuers | None = None
 
 
 class QueryService:
@@ -61,10 +68,15 @@ class QueryService:
         name, principal = "Unknown", ""
         try:
             body = await _read_body(request)
-            who = await self._authenticate(request, service, body)
-            principal = who.access_key_id
-            form = read_form(body)
-            row = self._row(service, form)
+            if "authorization" in request.headers:
+                who = await self._authenticate(request, service, body)
+                principal = who.access_key_id
+                form = read_form(body)
+                row = self._row(service, form)
+            else:
+                who = _NOBODY
+                form = read_form(body)
+                row = self._unsigned_row(service, form)
             name = row.action
             response = await self._carry_out(row, form, request, who)
         except Rs3gwError as error:
@@ -74,8 +86,6 @@ class QueryService:
         return response
 
     async def _authenticate(self, request: Request, service: Service, body: bytes) -> Principal:
-        if "authorization" not in request.headers:
-            raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token")
         is_global = f"/{GLOBAL_REGION}/{service.scope}/" in request.headers["authorization"]
         verify = partial(
             verify_header,
@@ -90,6 +100,12 @@ class QueryService:
         )
         signed = await self._ports.signers.when_opened(verify)
         return signed.principal
+
+    def _unsigned_row(self, service: Service, form: Form) -> Row:
+        row = self._rows.get((service, form.optional("Action")))
+        if row is None or not row.is_unsigned:
+            raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token")
+        return row
 
     def _row(self, service: Service, form: Form) -> Row:
         action = form.optional("Action")
@@ -131,6 +147,7 @@ class QueryService:
             request=request,
             region=ports.region,
             secrets=ports.secrets,
+            issuers=ports.issuers,
         )
         result = await row.handler(call)
         return Response(
@@ -139,10 +156,16 @@ class QueryService:
 
 
 def service_of(request: Request) -> Service | None:
-    """The service of the query API that a request is signed for; None for one of S3."""
+    """The service of the query API that a request is for; None for one of S3.
+
+    A form that is not signed is for STS: nobody sends S3 one at this path.
+    """
     if request.method != "POST" or request.raw_path != "/" or request.raw_query:
         return None
-    authorization = request.headers.get("authorization", "")
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        is_form = request.headers.get("content-type", "").startswith(FORM_TYPE)
+        return Service.STS if is_form else None
     for service in Service:
         if f"/{service.scope}/aws4_request" in authorization:
             return service

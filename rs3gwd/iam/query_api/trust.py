@@ -29,15 +29,23 @@ _ROLE_ARN = "arn:aws:iam::"
 
 def find_role(directory: Directory, arn: str) -> IdentityRecord | None:
     """The role with this ARN, of any account. Raises ApiError ValidationError: that is no ARN."""
+    canonical_id = account_of_role(directory, arn)
+    if canonical_id is None:
+        return None
+    found = directory.identity(canonical_id, IdentityKind.ROLE, arn.rpartition("/")[2])
+    return found if found is not None and arn_of(found) == arn else None
+
+
+def account_of_role(directory: Directory, arn: str) -> str | None:
+    """The canonical id of the account in the ARN of a role, if there is such an account.
+
+    Raises ApiError ValidationError: that is no ARN of a role.
+    """
     account_id, _, path = arn.removeprefix(_ROLE_ARN).partition(":role/")
     if not arn.startswith(_ROLE_ARN) or len(account_id) != 12 or not path:
         raise invalid(f"{arn[:256]} is invalid")
-    for account in directory.accounts():
-        if account_id_of(account.canonical_id) == account_id:
-            name = path.rpartition("/")[2]
-            found = directory.identity(account.canonical_id, IdentityKind.ROLE, name)
-            return found if found is not None and arn_of(found) == arn else None
-    return None
+    ids = (account.canonical_id for account in directory.accounts())
+    return next((each for each in ids if account_id_of(each) == account_id), None)
 
 
 def require_trust(
