@@ -11,13 +11,11 @@ carry their unit in the name, bounds end in `_max` or `_min`.
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Struct
-
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import Durability
+from rs3gwd.config.cluster_options import ADDRESS, ClusterOptions
 from rs3gwd.config.option import AUTO, Spec, Topic
 
-_ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):[0-9]{1,5}"
 _DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -72,7 +70,7 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class Config(ClusterOptions, frozen=True, kw_only=True):
     """The settings of one daemon, complete and checked; made by `rs3gwd.config.load`."""
 
     bind_addr: Annotated[
@@ -82,7 +80,7 @@ class Config(Struct, frozen=True, kw_only=True):
             "RS3GW_BIND_ADDR",
             "Addresses to listen on; S3, metrics and health share each of them. Port 0 takes a "
             "free port, an empty host all interfaces.",
-            pattern=_ADDRESS,
+            pattern=ADDRESS,
             shape="host:port, [IPv6 address]:port or :port",
         ),
     ] = ("127.0.0.1:9000",)
@@ -370,55 +368,6 @@ class Config(Struct, frozen=True, kw_only=True):
             shape="lower-case letters, digits and hyphens",
         ),
     ] = "us-east-1"
-    cluster_enabled: Annotated[
-        bool,
-        Spec(
-            Topic.CLUSTER,
-            "RS3GW_CLUSTER_ENABLED",
-            "Whether this node is one of a cluster. Its certificate is then in the folder cluster "
-            "under storage_root, and it runs without workers.",
-            key="cluster.enabled",
-        ),
-    ] = False
-    cluster_seed_nodes: Annotated[
-        tuple[str, ...],
-        Spec(
-            Topic.CLUSTER,
-            "RS3GW_CLUSTER_SEED_NODES",
-            "The nodes that the cluster begins with, this one among them, the same on each: number "
-            "and the address where the others reach it, at which it listens.",
-            pattern=r"[1-9][0-9]{0,17}@" + _ADDRESS,
-            shape="number@host:port",
-            key="cluster.seed_nodes",
-        ),
-    ] = ()
-    cluster_groups: Annotated[
-        int,
-        Spec(
-            Topic.CLUSTER,
-            "RS3GW_CLUSTER_GROUPS",
-            "Parts that the index of objects is divided into, each with a leader of its own; fixed "
-            "when the cluster is made.",
-            unit="groups",
-            least=1,
-            most=15,
-            key="cluster.groups",
-        ),
-    ] = 8
-    replication_factor: Annotated[
-        int,
-        Spec(
-            Topic.CLUSTER,
-            "RS3GW_REPLICATION_FACTOR",
-            "Nodes that keep the bytes of an object, or all if there are fewer; a majority of them "
-            "has synced a write before it is acknowledged.",
-            unit="nodes",
-            least=1,
-            most=7,
-            key="cluster.replication_factor",
-        ),
-    ] = 3
-
     access_key: Annotated[
         str,
         Spec(
@@ -581,7 +530,7 @@ class Config(Struct, frozen=True, kw_only=True):
         str,
         Spec(
             Topic.ENCRYPTION,
-            "RS3GW_VAULT_ADDRESS",
+            "RS3GW_VAULTADDRESS",
             "The Vault (or OpenBao) of the source vault; plain http only on this machine.",
             pattern=r"https?://[^/\s@]+/?",
             shape="https://host:port",

@@ -30,6 +30,10 @@ from rs3gwd.daemon.settings import address_of
 from rs3gwd.daemon.stores import Stores, local_stores
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.system import FileDisk
+from rs3gwd.node.blob_hints import HintSettings
+from rs3gwd.node.blob_mending import MendingSettings
+from rs3gwd.node.blob_parts import BlobSettings
+from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
 
 AUTHORITY_FOLDER = "cluster"
@@ -60,7 +64,11 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
         async with _cluster_node(config, engine, ports, wal, identity, folder) as node:
             founder = min(seed_addresses(config))
             yield Stores(
-                node.store, node.directory, node.store.begin, is_founder=identity.node == founder
+                node.store,
+                node.directory,
+                node.store.begin,
+                is_founder=identity.node == founder,
+                blobs=node.blobs,
             )
     finally:
         await ports.threads.run(wal.close)
@@ -94,7 +102,11 @@ async def _cluster_node(
         members=tuple(sorted(addresses)),
         wal=wal,
         ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads),
-        settings=ClusterSettings(groups=config.cluster_groups, copies=config.replication_factor),
+        settings=ClusterSettings(
+            groups=config.cluster_groups,
+            copies=config.replication_factor,
+            blobs=_blob_settings(config),
+        ),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(transport.run)
@@ -103,6 +115,14 @@ async def _cluster_node(
         yield node
         await transport.drain()
         nursery.cancel_scope.cancel()
+
+
+def _blob_settings(config: Config) -> BlobSettings:
+    return BlobSettings(
+        sources=SourceSettings(hedge_share=config.cluster_hedge_percent / 100),
+        hints=HintSettings(hints_max=config.cluster_hints_max),
+        mending=MendingSettings(scrub_bytes_per_s=config.cluster_scrub_bytes_per_second),
+    )
 
 
 async def _wait_majority(node: ClusterNode) -> None:

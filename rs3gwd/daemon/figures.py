@@ -9,6 +9,7 @@ from rs3gwd.daemon.watching import EngineWatcher, RequestWatcher
 from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.worker_engine import WorkerEngine
 from rs3gwd.gateway.gateway import Gateway
+from rs3gwd.node.blob_parts import BlobParts
 from rs3gwd.observe.families import MetricKind
 from rs3gwd.observe.log_writer import LogWriter
 from rs3gwd.observe.metrics import Metrics
@@ -49,6 +50,36 @@ _FRONT_GAUGES = {
     "connections": "Connections open",
     "requests_in_flight": "Requests being worked on",
     "buffered_bytes": "Bytes that the front holds in memory",
+}
+
+
+_BLOB_COUNTERS = {
+    "remote_reads": "Ranges of blobs that other nodes were asked for",
+    "hedges": "Second nodes asked because the first one took too long",
+    "fall_backs": "Reads that went on with another node after a failure",
+    "quorum_failures": "Bodies refused because too few nodes could keep them",
+    "stragglers": "Nodes that missed a body which was acknowledged",
+    "fetched": "Blobs fetched because this node lacked them",
+    "repaired": "Damaged blobs of this node replaced by another node's bytes",
+    "repairs_dropped": "Suspected blobs beyond those remembered; scrubbing finds them again",
+    "reclaimed": "Blobs freed that no command named",
+    "scrubbed": "Blobs of this node read and checked in the background",
+    "hints_queued": "Hints written for nodes that missed a body",
+    "hints_delivered": "Hints that their node has taken over",
+    "partitions_marked": "Partitions marked for comparison because the hints were at their bound",
+}
+
+_BLOB_GAUGES: dict[str, tuple[str, Callable[[BlobParts], int]]] = {
+    "hints_waiting": ("Hints that wait for their node", lambda blobs: blobs.hints.waiting),
+    "partitions_waiting": (
+        "Partitions that other nodes have yet to compare",
+        lambda blobs: blobs.hints.marked,
+    ),
+    "suspects": ("Blobs of this node that may be damaged", lambda blobs: blobs.mender.waiting),
+    "missing": (
+        "Blobs that this node has yet to fetch, to 1000",
+        lambda blobs: blobs.upkeep.missing,
+    ),
 }
 
 
@@ -106,6 +137,23 @@ def register_front(metrics: Metrics, gateway: Gateway, watcher: RequestWatcher) 
         lambda: dict(watcher.refusals),
         label="code",
     )
+
+
+def register_blobs(metrics: Metrics, blobs: BlobParts) -> None:
+    """What became of the bytes of a cluster on this node."""
+
+    def blob_figure(field: str) -> float:
+        value: int = getattr(blobs.counts, field)
+        return float(value)
+
+    for field, text in _BLOB_COUNTERS.items():
+        _add(metrics, f"rs3gw_blob_{field}_total", text, MetricKind.COUNTER, blob_figure, field)
+
+    def blob_gauge(field: str) -> float:
+        return float(_BLOB_GAUGES[field][1](blobs))
+
+    for field, (text, _) in _BLOB_GAUGES.items():
+        _add(metrics, f"rs3gw_blob_{field}", text, MetricKind.GAUGE, blob_gauge, field)
 
 
 def register_log(metrics: Metrics, writer: LogWriter) -> None:

@@ -29,7 +29,7 @@ from rs3gwd.daemon.bootstrap import (
     welcome,
 )
 from rs3gwd.daemon.clustering import open_stores
-from rs3gwd.daemon.figures import node_figures, register_engine, register_log
+from rs3gwd.daemon.figures import node_figures, register_blobs, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
 from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
 from rs3gwd.daemon.key_administering import KeyAdministration
@@ -138,6 +138,8 @@ class Node:
                 random=self._ports.random,
             )
         register_engine(self._metrics, engine, self._engine_watcher)
+        if stores.blobs is not None:
+            register_blobs(self._metrics, stores.blobs)
         register_log(self._metrics, self._logs.writer)
         ground = Ground(
             engine=engine,

@@ -6,17 +6,20 @@ from msgspec import Struct
 
 from rs3gwd.base.ports import Directory, ObjectStore
 from rs3gwd.engine.face import EngineFace
+from rs3gwd.node.blob_parts import BlobParts
 from rs3gwd.node.local import LocalDirectory, LocalStore
 
 
 class Stores(Struct, frozen=True):
     """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
-    `is_founder`: what a new store needs is made by this node; the others of a cluster wait."""
+    `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
+    moves the bytes of a cluster."""
 
     store: ObjectStore
     directory: Directory
     begin: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
     is_founder: bool = True
+    blobs: BlobParts | None = None
 
 
 def local_stores(engine: EngineFace) -> Stores:

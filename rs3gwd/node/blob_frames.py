@@ -130,8 +130,7 @@ class FrameStream:
 
     async def exactly(self, count: int) -> bytes:
         """The next `count` bytes. Raises PeerError, BlobStreamBroken."""
-        pieces = [bytes(piece) async for piece in self.pieces(count)]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join([piece async for piece in self.pieces(count)])
 
     async def pieces(self, count: int) -> AsyncIterator[memoryview]:
         """The next `count` bytes as they come, without a copy. Raises as `exactly`."""

@@ -103,7 +103,7 @@ class BlobService:
             with _as_cluster_errors():
                 async with self._open(sender, head) as reader:
                     while piece := await reader.read():
-                        await stream.send(SUM.pack(len(piece), crc32c(piece)) + bytes(piece))
+                        await stream.send(b"".join((SUM.pack(len(piece), crc32c(piece)), piece)))
         except BlobUnreadable:
             self._suspect(BlobRef(head.blob_id, head.size_bytes))
             raise

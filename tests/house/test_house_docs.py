@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rs3gwd.daemon.figures import (
+    register_blobs,
     register_engine,
     register_front,
     register_log,
@@ -53,6 +54,7 @@ def register_all(metrics: Metrics) -> None:
     can be stand-ins."""
     absent: Any = object()
     register_engine(metrics, absent, absent)
+    register_blobs(metrics, absent)
     register_front(metrics, absent, absent)
     register_log(metrics, absent)
     register_workers(metrics, absent)
