@@ -8,6 +8,7 @@ Amazon S3 API Reference, and from "Signing and authenticating REST requests" for
 import base64
 import hashlib
 import hmac
+import json
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from rs3gwd.base.http import Request
 from rs3gwd.s3.operations import OPERATIONS, Level, Operation
 
 SCOPE_TAIL = "us-east-1/s3/aws4_request"
+_TOKEN = "x-amz-security-token"
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _V2_SIGNED = {"uploads", "uploadId", "partNumber", "versionId", "tagging", "acl", "location"} | {
     *("versions", "versioning", "delete", "cors", "lifecycle", "policy", "logging", "website"),
@@ -51,16 +53,17 @@ ROWS = [row for row in OPERATIONS if not row.alias_of and row.name != "PostObjec
 
 
 class Signer(Struct, frozen=True):
-    """An access key, its secret and the moment of signing (basic ISO 8601)."""
+    """An access key, its secret, the moment of signing (basic ISO 8601) and a session's token."""
 
     access_key_id: str
     secret: str
     timestamp: str
+    token: str = ""
 
     @classmethod
-    def now(cls, access_key_id: str, secret: str) -> "Signer":
+    def now(cls, access_key_id: str, secret: str, token: str = "") -> "Signer":
         """A signer whose clock is right."""
-        return cls(access_key_id, secret, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        return cls(access_key_id, secret, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), token)
 
     @property
     def scope(self) -> str:
@@ -149,6 +152,8 @@ def sign_cell(
     headers["x-amz-date"] = signer.timestamp
     if variant is Variant.PRESIGNED:
         return _presign(row, signer, path=path, query=query, headers=headers, body=body)
+    if signer.token:
+        headers[_TOKEN] = signer.token
     payload_hash = _STREAMS.get(variant, hashlib.sha256(body).hexdigest())
     headers["x-amz-content-sha256"] = payload_hash
     if variant in _STREAMS:
@@ -163,6 +168,38 @@ def sign_cell(
         f"SignedHeaders={';'.join(sorted(headers))}, Signature={seed}"
     )
     return Cell(row, variant, row.method, path, query, headers, body)
+
+
+def sign_form(signer: Signer, **given: str) -> Request:
+    """An upload of the key `form` to `bucket` by a browser's form, signed with version 4.
+
+    Fields in `given` are not in the policy. Source: "Browser-Based Uploads Using POST" in the
+    Amazon S3 API Reference.
+    """
+    fields = {
+        "key": "form",
+        "x-amz-algorithm": "AWS4-HMAC-SHA256",
+        "x-amz-credential": f"{signer.access_key_id}/{signer.scope}",
+        "x-amz-date": signer.timestamp,
+        **({_TOKEN: signer.token} if signer.token else {}),
+    }
+    expires = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() + 300))
+    conditions = [*({name: value} for name, value in fields.items()), {"bucket": "bucket"}]
+    document = json.dumps({"expiration": expires, "conditions": conditions})
+    fields["policy"] = base64.b64encode(document.encode()).decode()
+    fields["x-amz-signature"] = signer.sign(fields["policy"])
+    parts = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in {**fields, **given}.items()
+    )
+    end = '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n1\r\n--b--\r\n'
+    body = (parts + end).encode()
+    headers = {
+        "host": HOST,
+        "content-type": "multipart/form-data; boundary=b",
+        "content-length": str(len(body)),
+    }
+    return make_request("POST", "/bucket", headers, body)
 
 
 def forgeries(cell: Cell) -> Iterator[tuple[str, Cell]]:
@@ -250,6 +287,7 @@ def _presign(
         "X-Amz-Date": signer.timestamp,
         "X-Amz-Expires": "600",
         "X-Amz-SignedHeaders": ";".join(sorted(headers)),
+        **({"X-Amz-Security-Token": signer.token} if signer.token else {}),
     }
     parameters["X-Amz-Signature"] = signer.request_signature(
         row.method, path, parameters, headers, "UNSIGNED-PAYLOAD"
@@ -268,7 +306,9 @@ def _sign_v2(
     expires = str(int(time.time()) + 600)
     signed = [f"{name}={query[name]}" for name in sorted(query) if name in _V2_SIGNED]
     resource = path + (f"?{'&'.join(signed)}" if signed else "")
-    amz = [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("x-amz-")]
+    given = {_TOKEN: signer.token} if signer.token else {}
+    signed_headers = {**headers, **given}
+    amz = [f"{name}:{signed_headers[name]}" for name in sorted(signed_headers) if "x-amz" in name]
     text = "\n".join([row.method, "", "", expires, *amz, resource])
     digest = hmac.digest(signer.secret.encode(), text.encode(), "sha1")
     parameters = {
@@ -276,6 +316,7 @@ def _sign_v2(
         "AWSAccessKeyId": signer.access_key_id,
         "Expires": expires,
         "Signature": base64.b64encode(digest).decode(),
+        **given,
     }
     return Cell(row, Variant.QUERY_V2, row.method, path, parameters, headers, b"")
 

@@ -86,6 +86,7 @@ class S3World:
     ) -> None:
         self.region = region
         self.store = MemoryStore()
+        self.secrets = MemorySecrets()
         # botocore signs with the time of day.
         self.clock = ManualClock(int(time.time()) * 1000)
         for account in (ALICE, BOB):
@@ -111,7 +112,7 @@ class S3World:
                 new_buckets=new_buckets,
                 keys=keys,
                 takes_customer_keys_in_clear=takes_customer_keys_in_clear,
-                secrets=MemorySecrets(),
+                secrets=self.secrets,
                 web_documents=web_documents,
             )
         )

@@ -11,13 +11,15 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 import pytest
-from forging import ROWS, Cell, Signer, Variant, sign_cell, target_of
+from forging import ROWS, Cell, Signer, Variant, sign_cell, sign_form, target_of
 from msgspec import structs
 from s3_world import ALICE, BOB, HOST, SECRET, S3World
-from users import add_user, policy
+from users import add_role, add_user, open_session, policy
 
-from rs3gwd.base.commands import DeleteAccessKey, SetAccessKeyStatus
+from rs3gwd.base.commands import DeleteAccessKey, DeleteIdentity, SetAccessKeyStatus
+from rs3gwd.base.identities import IdentityKind
 from rs3gwd.base.records import AccessKeyStatus
+from rs3gwd.iam.sessions.session import SessionKind
 from rs3gwd.s3.operations import Level, Operation
 
 ALLOW = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -84,22 +86,97 @@ async def key_revoked(world: S3World) -> str:
     return key_id
 
 
-Caller = Callable[[S3World], Awaitable[str]]
+async def session_of_role(world: S3World) -> Signer:
+    """A session of a role that is allowed everything."""
+    role = await add_role(world, "worker", ALLOW)
+    return await open_session(
+        world, SessionKind.ROLE, holder=role.name, holder_id=role.unique_id, name="job"
+    )
 
-LET_IN: tuple[Caller, ...] = (owner, user_allowed)
+
+async def session_of_owner(world: S3World) -> Signer:
+    """A session of the account that owns the bucket."""
+    return await open_session(world, SessionKind.USER, made_with=world.key_id(ALICE))
+
+
+async def session_bounded(world: S3World) -> Signer:
+    """A session of a role that may do everything, by a session policy that permits nothing here."""
+    role = await add_role(world, "worker", ALLOW)
+    elsewhere = policy({**ALLOW, "Resource": "arn:aws:s3:::another*"})
+    return await open_session(
+        world,
+        SessionKind.ROLE,
+        holder=role.name,
+        holder_id=role.unique_id,
+        name="job",
+        policies=[elsewhere],
+    )
+
+
+async def session_expired(world: S3World) -> Signer:
+    """The owner's session, whose time has just run out."""
+    signer = await open_session(world, SessionKind.USER, made_with=world.key_id(ALICE), seconds=60)
+    world.clock.advance(60_000)
+    return signer
+
+
+async def session_of_removed_role(world: S3World) -> Signer:
+    """A session of a role that is gone since a moment."""
+    role = await add_role(world, "worker")
+    signer = await open_session(
+        world, SessionKind.ROLE, holder=role.name, holder_id=role.unique_id, name="job"
+    )
+    await world.store.submit(DeleteIdentity(ALICE.canonical_id, IdentityKind.ROLE, "worker"))
+    return signer
+
+
+async def session_of_revoked_key(world: S3World) -> Signer:
+    """A session of a user who was allowed everything, made with a key that is gone."""
+    key_id = await add_user(world, "carol", ALLOW)
+    signer = await open_session(
+        world, SessionKind.USER, holder="carol", holder_id="AIDACAROL", made_with=key_id
+    )
+    await world.store.submit(DeleteAccessKey(key_id))
+    return signer
+
+
+async def session_without_token(world: S3World) -> Signer:
+    """Key and secret of a session of the owner, and no token."""
+    return structs.replace(await session_of_owner(world), token="")
+
+
+Caller = Callable[[S3World], Awaitable[str | Signer]]
+
+LET_IN: tuple[Caller, ...] = (owner, user_allowed, session_of_role, session_of_owner)
 KEPT_OUT: tuple[Caller, ...] = (
     user_without_policy,
     user_denied,
     other_account,
+    session_bounded,
     key_switched_off,
     key_revoked,
+    session_expired,
+    session_of_removed_role,
+    session_of_revoked_key,
+    session_without_token,
 )
+ASKED_FOR_EACH = (user_without_policy, user_denied, session_bounded)
+UNKNOWN = KEPT_OUT[4:]
+"""Callers whom nobody here knows any more: refused before anything is asked."""
+
+OVER = {"ExpiredToken": 400, "InvalidToken": 400}
+"""Statuses of what is said of a session that is over; everything else in `REFUSED` is 403."""
 
 
-def cell_of(row: Operation, variant: Variant, access_key_id: str, upload_id: str) -> Cell:
+def signer_of(who: str | Signer) -> Signer:
+    """Who signs: a session, or a key with the secret that all have."""
+    return who if isinstance(who, Signer) else Signer.now(who, SECRET)
+
+
+def cell_of(row: Operation, variant: Variant, who: str | Signer, upload_id: str) -> Cell:
     """The row's request, signed rightly."""
     path, query = target_of(row, bucket="bucket", key="key", upload_id=upload_id)
-    return sign_cell(row, variant, Signer.now(access_key_id, SECRET), path=path, query=query)
+    return sign_cell(row, variant, signer_of(who), path=path, query=query)
 
 
 def is_beyond_v2(variant: Variant, row: Operation, body: bytes) -> bool:
@@ -125,32 +202,31 @@ async def test_who_may_is_let_in(caller: Caller, variant: Variant) -> None:
 @pytest.mark.parametrize("variant", Variant)
 @pytest.mark.parametrize("caller", KEPT_OUT, ids=lambda caller: caller.__name__)
 async def test_who_may_not_is_kept_out(caller: Caller, variant: Variant) -> None:
-    """403 on every row, no body read, nothing changed."""
+    """Refused on every row, no body read, nothing changed."""
     world, upload_id = await make_world()
-    access_key_id = await caller(world)
+    who = await caller(world)
     before = world.snapshot()
     for row in ROWS:
         if caller is other_account and row.name in ANYBODY:
             continue
-        if row.name in NOWHERE and caller not in (key_switched_off, key_revoked):
+        if row.name in NOWHERE and caller not in UNKNOWN:
             continue
-        if row.name == "DeleteObjects" and caller in (user_without_policy, user_denied):
+        if row.name == "DeleteObjects" and caller in ASKED_FOR_EACH:
             continue  # It asks for each of its keys; the next test does.
-        request = cell_of(row, variant, access_key_id, upload_id).request()
+        request = cell_of(row, variant, who, upload_id).request()
         answer = await world.send(request)
-        assert (answer.status, answer.response.error_code in REFUSED) == (403, True), (
-            row.name,
-            answer.body,
-        )
+        code = answer.response.error_code
+        assert code in REFUSED or (code in OVER and caller in UNKNOWN), (row.name, answer.body)
+        assert answer.status == OVER.get(code, 403), (row.name, answer.body)
         assert not request.body.received, row.name  # type: ignore[attr-defined]
     assert world.snapshot() == before
 
 
-@pytest.mark.parametrize("caller", [user_without_policy, user_denied], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("caller", ASKED_FOR_EACH, ids=lambda one: one.__name__)
 async def test_who_may_not_deletes_none_of_many(caller: Caller) -> None:
     """DeleteObjects by a user of the owner who may not: AccessDenied for each key, which stays."""
     world, _ = await make_world()
-    signer = Signer.now(await caller(world), SECRET)
+    signer = signer_of(await caller(world))
     before = world.snapshot()
     row = next(row for row in ROWS if row.name == "DeleteObjects")
     body = b"<Delete><Object><Key>key</Key></Object><Object><Key>none</Key></Object></Delete>"
@@ -160,6 +236,7 @@ async def test_who_may_not_deletes_none_of_many(caller: Caller) -> None:
         "x-amz-date": signer.timestamp,
         "x-amz-content-sha256": digest,
         "content-md5": base64.b64encode(hashlib.md5(body).digest()).decode(),
+        **({"x-amz-security-token": signer.token} if signer.token else {}),
     }
     seed = signer.request_signature("POST", "/bucket", {"delete": ""}, headers, digest)
     headers["authorization"] = (
@@ -169,6 +246,30 @@ async def test_who_may_not_deletes_none_of_many(caller: Caller) -> None:
     cell = Cell(row, Variant.HEADER, "POST", "/bucket", {"delete": ""}, headers, body)
     answer = await world.send(cell.request())
     assert answer.texts("Error/Code") == ["AccessDenied", "AccessDenied"], answer.body
+    assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("caller", LET_IN, ids=lambda caller: caller.__name__)
+async def test_the_form_of_who_may_is_stored(caller: Caller) -> None:
+    """A browser's form is one more way to sign."""
+    world, _ = await make_world()
+    answer = await world.send(sign_form(signer_of(await caller(world))))
+    assert answer.status == 204, answer.body
+    assert (await world.call("GET", "/bucket/form")).body == b"1"
+
+
+@pytest.mark.parametrize("caller", KEPT_OUT, ids=lambda caller: caller.__name__)
+async def test_the_form_of_who_may_not_is_refused(caller: Caller) -> None:
+    """With the same answers, and nothing stored; nor is a form that was changed."""
+    world, _ = await make_world()
+    signer = signer_of(await caller(world))
+    before = world.snapshot()
+    answer = await world.send(sign_form(signer))
+    code = answer.response.error_code
+    assert code in REFUSED or (code in OVER and caller in UNKNOWN), answer.body
+    assert answer.status == OVER.get(code, 403), answer.body
+    changed = await world.send(sign_form(signer, **{"x-amz-credential": "AKIAFORGED"}))
+    assert 400 <= changed.status <= 403
     assert world.snapshot() == before
 
 

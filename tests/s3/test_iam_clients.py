@@ -243,7 +243,7 @@ def test_long_lists_come_in_pages(iam: Any) -> None:
         ),
         ("list_users", {"MaxItems": 1, "Marker": "x"}, "ValidationError"),
         ("get_user", {}, "ValidationError"),
-        ("list_open_id_connect_providers", {}, "InvalidAction"),
+        ("list_saml_providers", {}, "InvalidAction"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -371,3 +371,36 @@ def test_a_delegated_administrator_stays_within_a_boundary(iam: Any, endpoint: I
     assert taken == "AccessDenied"
     bounded_iam = endpoint.user_client("iam", "bounded")
     assert code_of(bounded_iam.list_users) == "AccessDenied"
+
+
+def test_a_user_is_renamed_with_keys_groups_and_policies(iam: Any) -> None:
+    """Under the new name and path everything is as before, and the old name is free."""
+    iam.create_user(UserName="old")
+    iam.create_group(GroupName="staff")
+    iam.add_user_to_group(GroupName="staff", UserName="old")
+    iam.put_user_policy(UserName="old", PolicyName="p", PolicyDocument=allow("s3:GetObject"))
+    key = iam.create_access_key(UserName="old")["AccessKey"]["AccessKeyId"]
+    iam.update_user(UserName="old", NewUserName="new", NewPath="/team/")
+    iam.update_group(GroupName="staff", NewGroupName="crew")
+    assert iam.get_user(UserName="new")["User"]["Arn"].endswith(":user/team/new")
+    keys = iam.list_access_keys(UserName="new")["AccessKeyMetadata"]
+    assert [each["AccessKeyId"] for each in keys] == [key]
+    assert iam.list_user_policies(UserName="new")["PolicyNames"] == ["p"]
+    groups = iam.list_groups_for_user(UserName="new")["Groups"]
+    assert [each["GroupName"] for each in groups] == ["crew"]
+    assert code_of(iam.get_user, UserName="old") == "NoSuchEntity"
+    iam.create_user(UserName="old")
+    assert code_of(iam.update_user, UserName="old", NewUserName="NEW") == "EntityAlreadyExists"
+
+
+def test_renaming_asks_for_the_old_and_for_the_new_name(endpoint: IamEndpoint, iam: Any) -> None:
+    """Who may change one user cannot make another one of it."""
+    account = endpoint.client("sts").get_caller_identity()["Account"]
+    iam.create_user(UserName="own")
+    own = allow("iam:UpdateUser", resource=f"arn:aws:iam::{account}:user/own*")
+    iam.put_user_policy(UserName="own", PolicyName="p", PolicyDocument=own)
+    by_user = endpoint.user_client("iam", "own")
+    refused = code_of(by_user.update_user, UserName="own", NewUserName="admin")
+    assert refused == "AccessDenied"
+    by_user.update_user(UserName="own", NewUserName="own2")
+    assert iam.get_user(UserName="own2")["User"]["UserName"] == "own2"

@@ -18,6 +18,7 @@ from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
 from rs3gwd.iam.query_api.errors import STATUSES
 from rs3gwd.iam.query_api.operations import QUERY_OPERATIONS, Row
 from rs3gwd.iam.query_api.xml import Service
+from rs3gwd.testing.fake_issuer import FakeIssuer
 
 USER_KEY = "AKIAUSERBOB000000000"
 INACTIVE_KEY = "AKIAINACTIVE00000000"
@@ -36,12 +37,16 @@ FIELDS = {
     "RoleArn": "arn:aws:iam::111111111111:role/reader",
     "RoleSessionName": "bob",
     "Name": "bob",
+    "WebIdentityToken": "a.b.c",
+    "OpenIDConnectProviderArn": "arn:aws:iam::111111111111:oidc-provider/issuer.example.com",
+    "Url": "https://issuer.example.com",
+    "ClientID": "app",
 }
 
 
 def make_world() -> S3World:
     """Alice's account with bob, who has a key and no policy, and an inactive key."""
-    world = S3World()
+    world = S3World(web_documents=FakeIssuer())
     record = IdentityRecord(ALICE.canonical_id, IdentityKind.USER, "bob", "/", "AIDABOB", 1)
     world.store.state.identities[ALICE.canonical_id, IdentityKind.USER, "bob"] = record
     for key_id, user, status in (
@@ -97,6 +102,8 @@ def test_no_action_works_for_those_who_may_not(row: Row) -> None:
     by_user = send(signed(row, key=USER_KEY))
     if row.is_free:
         assert by_user.status == 200
+    elif row.is_unsigned:
+        assert (by_user.status, by_user.text("Error/Code")) == (400, "InvalidIdentityToken")
     else:
         assert (by_user.status, by_user.text("Error/Code")) == (403, "AccessDenied")
     assert before == (WORLD.snapshot(), dict(WORLD.store.state.identities))

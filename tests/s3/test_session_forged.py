@@ -3,18 +3,14 @@
 The requests are signed by botocore, so what is refused is not refused for a bad signature.
 """
 
-import base64
-import json
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
 
 import pytest
 import trio
 from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from forging import Signer
+from forging import Signer, sign_form
 from iam_endpoint import IamEndpoint
 from msgspec.structs import replace
 from s3_world import HOST, Answer, S3World, make_request
@@ -74,38 +70,9 @@ class Scene:
 
     def form(self, credentials: Credentials, *, signs_token: bool = True, **given: str) -> Request:
         """An upload by a form, signed with version 4."""
-        now = datetime.now(UTC)
-        date = now.strftime("%Y%m%dT%H%M%SZ")
-        signer = Signer(credentials.access_key, credentials.secret_key, date)
-        fields = {
-            "key": "form",
-            "x-amz-algorithm": "AWS4-HMAC-SHA256",
-            "x-amz-credential": f"{credentials.access_key}/{signer.scope}",
-            "x-amz-date": date,
-        }
-        if credentials.token and signs_token:
-            fields["x-amz-security-token"] = credentials.token
-        conditions: list[Any] = [{name: value} for name, value in fields.items()]
-        document = {
-            "expiration": (now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            "conditions": [*conditions, {"bucket": "bucket"}],
-        }
-        fields["policy"] = base64.b64encode(json.dumps(document).encode()).decode()
-        fields["x-amz-signature"] = signer.sign(fields["policy"])
-        parts = "".join(
-            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-            for name, value in {**fields, **given}.items()
-        )
-        end = (
-            '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n1\r\n--b--\r\n'
-        )
-        body = (parts + end).encode()
-        headers = {
-            "host": HOST,
-            "content-type": "multipart/form-data; boundary=b",
-            "content-length": str(len(body)),
-        }
-        return make_request("POST", "/bucket", headers, body)
+        token = (credentials.token or "") if signs_token else ""
+        signer = Signer.now(credentials.access_key, credentials.secret_key, token)
+        return sign_form(signer, **given)
 
 
 @pytest.fixture(scope="module")

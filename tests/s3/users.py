@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from forging import Signer
 from msgspec import structs
 from s3_world import ALICE, SECRET, S3World
 
 from rs3gwd.base.commands import PutAccessKey, PutIdentity
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, InlinePolicy
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.iam.sessions.issue import issue_token, new_session
+from rs3gwd.iam.sessions.session import SessionKind
+from rs3gwd.testing.random import SeededRandom
 
 
 def policy(*statements: dict[str, Any]) -> bytes:
@@ -39,6 +43,36 @@ async def add_user(world: S3World, name: str, *statements: dict[str, Any]) -> st
     )
     await world.store.submit(PutAccessKey(key))
     return key.access_key_id
+
+
+async def add_role(world: S3World, name: str, *statements: dict[str, Any]) -> IdentityRecord:
+    """A role with these statements for a policy, or none."""
+    role = IdentityRecord(
+        ALICE.canonical_id,
+        IdentityKind.ROLE,
+        name,
+        "/",
+        f"AROA{name.upper()}",
+        0,
+        inline=[InlinePolicy("p", policy(*statements))] if statements else [],
+    )
+    await world.store.submit(PutIdentity(role, 0))
+    return role
+
+
+async def open_session(world: S3World, kind: SessionKind, **fields: Any) -> Signer:
+    """A signer with a session of alice's account, which is good for `seconds` (900)."""
+    seconds = fields.pop("seconds", 900)
+    session = new_session(
+        kind,
+        ALICE.canonical_id,
+        seconds=seconds,
+        now_ms=world.clock.now_ms(),
+        random=SeededRandom(7),
+    )
+    session = structs.replace(session, **fields)
+    token = await issue_token(session, world.secrets)
+    return Signer.now(session.access_key_id, session.secret, token)
 
 
 class Caller:

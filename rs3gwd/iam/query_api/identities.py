@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from rs3gwd.base.commands import DeleteIdentity, PutIdentity
+from rs3gwd.base.commands import DeleteIdentity, PutIdentity, RenameIdentity
 from rs3gwd.base.errors import ApiError
 from rs3gwd.base.identities import HOLDERS, IdentityKind, IdentityRecord
+from rs3gwd.iam.identities.arns import identity_arn
 from rs3gwd.iam.identities.names import (
     GROUPS_MAX,
     IDENTITIES_MAX,
@@ -35,6 +36,7 @@ from rs3gwd.iam.query_api.call import (
     show_time,
     without_tags,
 )
+from rs3gwd.iam.query_api.permission import require_on
 from rs3gwd.iam.query_api.row import Handler
 
 SESSION_S_MIN, SESSION_S_MAX = 3600, 43_200
@@ -184,17 +186,24 @@ def delete(kind: IdentityKind) -> Handler:
 
 
 def update(kind: IdentityKind) -> Handler:
-    """UpdateUser, UpdateGroup: the path. A name cannot be changed."""
+    """UpdateUser, UpdateGroup: name and path, with which the ARN changes."""
 
     async def handle(call: QueryCall) -> Result:
-        name = name_in(call, kind)
-        if call.form.optional(f"New{SHAPES[kind].name}", name) != name:
-            raise ApiError("NotImplemented", f"A {kind} cannot be renamed.")
-        path = call.form.optional("NewPath")
-        checked = check_path(path) if path else None
-        await call.change(
-            kind, name, lambda one: replace_in(one, path=one.path if checked is None else checked)
+        parameter = SHAPES[kind].name
+        found = call.find(kind, name_in(call, kind))
+        name = call.form.optional(f"New{parameter}", found.name)
+        rename = RenameIdentity(
+            canonical_id=call.canonical_id,
+            kind=kind,
+            name=found.name,
+            new_name=check_name(f"New{parameter}", name, NAME_CHARACTERS_MAX[kind]),
+            new_path=check_path(call.form.optional("NewPath", found.path)),
+            expected_revision=found.revision,
         )
+        # "The requester must have appropriate permissions on both the source and the target."
+        target = identity_arn(call.canonical_id, kind, rename.new_path, rename.new_name)
+        require_on(call, f"iam:Update{SHAPES[kind].title}", target)
+        await call.store.submit(rename)
         return None
 
     return handle

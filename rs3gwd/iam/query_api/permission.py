@@ -25,6 +25,7 @@ from rs3gwd.iam.policy.request_keys import (
     resource_tag_keys,
 )
 from rs3gwd.iam.principal import Principal
+from rs3gwd.iam.query_api.call import QueryCall
 from rs3gwd.iam.query_api.form import Form
 from rs3gwd.iam.query_api.providers import ARN_PARAMETER, name_of
 from rs3gwd.iam.query_api.row import Row, Target
@@ -76,6 +77,30 @@ def require(
     policies = Policies(identity=own.identity, boundary=own.boundary, session=own.session)
     if not evaluate(access, policies).is_allowed:
         raise not_authorized(own.caller, row.action, resource)
+
+
+def require_on(call: QueryCall, action: str, resource: str) -> None:
+    """Raises ApiError AccessDenied unless the caller may do the action to one thing more."""
+    account_id = account_id_of(call.canonical_id)
+    facts = facts_of(
+        call.own.caller,
+        call.request,
+        now_ms=call.clock.now_ms(),
+        region=call.region,
+        account_id=account_id,
+        tags=None,
+    )
+    access = Access(
+        caller=call.own.caller,
+        action=action,
+        resource=resource,
+        resource_account_id=account_id,
+        lookup=RequestKeys(facts),
+    )
+    own = call.own
+    policies = Policies(identity=own.identity, boundary=own.boundary, session=own.session)
+    if not evaluate(access, policies).is_allowed:
+        raise not_authorized(own.caller, action, resource)
 
 
 def facts_of(
