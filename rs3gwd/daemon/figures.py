@@ -77,7 +77,7 @@ _BLOB_GAUGES: dict[str, tuple[str, Callable[[BlobParts], int]]] = {
     ),
     "suspects": ("Blobs of this node that may be damaged", lambda blobs: blobs.mender.waiting),
     "missing": (
-        "Blobs that this node has yet to fetch, to 1000",
+        "Blobs that this node has yet to fetch",
         lambda blobs: blobs.upkeep.missing,
     ),
 }

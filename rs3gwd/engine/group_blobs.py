@@ -19,11 +19,13 @@ some record of the metadata names.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
 from rs3gwd.base.codec import RecordCodec
 from rs3gwd.base.commands import AnyCommand
+from rs3gwd.base.errors import DataCorrupt, FormatError
 from rs3gwd.base.records import BlobRef, Checksum
 from rs3gwd.engine.blobs import BlobRecord, find_blob, put_blob
 from rs3gwd.engine.environment import Transaction
@@ -88,12 +90,14 @@ def put_missing(txn: Transaction, blob_id: bytes, record: MissingRecord) -> None
 def list_missing(
     txn: Transaction, *, after: bytes = b"", limit: int = 1000
 ) -> list[tuple[bytes, MissingRecord]]:
-    """The missing blobs behind a blob id, by blob id: oldest first."""
+    """The missing blobs behind a blob id, by blob id: oldest first. A damaged row is passed over:
+    it must not keep the others from being fetched, and the check finds it."""
     rows: list[tuple[bytes, MissingRecord]] = []
     with txn.cursor(Table.MISSING) as cursor:
         found = cursor.set_range(after + b"\0")
         while found and len(rows) < limit:
-            rows.append((cursor.key(), MISSING_CODEC.open(cursor.key(), cursor.value())))
+            with suppress(DataCorrupt, FormatError):
+                rows.append((cursor.key(), MISSING_CODEC.open(cursor.key(), cursor.value())))
             found = cursor.next()
     return rows
 

@@ -115,6 +115,8 @@ class BlobHints:
         self._recent: dict[tuple[int, bytes], None] = {}
         self._unwritten: list[tuple[int, bytes]] = []
         self._unwritten_marks: set[tuple[int, int]] = set()
+        self._compared_next: set[int] = set()
+        """Partitions of which this node lacks something and does not know why."""
         self._hurry: Callable[[bytes], None] = lambda _: None
         self._log = structlog.get_logger()
 
@@ -152,6 +154,15 @@ class BlobHints:
             self._counts.partitions_marked += 1
             self._unwritten_marks.add((node, partition))
 
+    def lacks(self, blob_id: bytes) -> None:
+        """A reader of this node met a blob that is not here: where it should be, it is fetched."""
+        if not self._placement.holds(blob_id, self._node):
+            return
+        if self._engine.look_up(find_missing, blob_id) is not None:
+            self._hurry(blob_id)
+        else:
+            self._compared_next.add(partition_of(blob_id))
+
     async def load(self) -> None:
         """What the disk has, before anything else."""
         for node, owed in (await self._threads.run(self._count)).items():
@@ -164,6 +175,9 @@ class BlobHints:
             try:
                 await self.write()
                 await self.hand_over()
+                if self._compared_next:
+                    await self.compare_later(sorted(self._compared_next))
+                    self._compared_next.clear()
                 await self.compare()
             except (Overloaded, DiskError) as error:
                 self._log.info("hints are looked after later", reason=str(error))

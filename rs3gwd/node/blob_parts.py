@@ -95,7 +95,13 @@ class BlobParts:
             counts=self.counts,
             owe=self.hints.owe,
         )
-        self.sources = BlobSources(ports.engine, self.remote, random=ports.random, suspect=suspect)
+        self.sources = BlobSources(
+            ports.engine,
+            self.remote,
+            random=ports.random,
+            suspect=suspect,
+            missed=self.hints.lacks,
+        )
         self.upkeep = BlobUpkeep(
             ports.engine,
             ports.depot,

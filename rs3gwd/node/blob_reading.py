@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 
-from rs3gwd.base.errors import BlobNotHere, DataCorrupt, VersionGone
+from rs3gwd.base.errors import BlobNotHere, DataCorrupt, FormatError, VersionGone
 from rs3gwd.base.ports import BodyReader, Buffer, Random
 from rs3gwd.base.records import BlobRef, VersionRecord
 from rs3gwd.engine.bodies import BlobPiece, blob_pieces
@@ -27,19 +27,32 @@ from rs3gwd.node.blob_sources import RemoteBlob, RemoteSources
 
 PIN_BYTES = 16
 
+Damage = DataCorrupt | FormatError
+"""What a row or bytes of this node can be, so that another node is asked."""
+
 Suspect = Callable[[BlobRef], None]
 """Told of a blob that lies damaged on this node. Does not block or raise."""
+
+Missed = Callable[[bytes], None]
+"""Told of a blob, by id, that does not lie on this node. Does not block or raise."""
 
 
 class BlobSources:
     """Where the bodies of this cluster can be read from. Belongs to the event loop."""
 
     def __init__(
-        self, store: StoreReads, remote: RemoteSources, *, random: Random, suspect: Suspect
+        self,
+        store: StoreReads,
+        remote: RemoteSources,
+        *,
+        random: Random,
+        suspect: Suspect,
+        missed: Missed,
     ) -> None:
         self.store = store
         self.remote = remote
         self.suspect = suspect
+        self.missed = missed
         self._random = random
 
     def make_pin(self) -> bytes:
@@ -68,7 +81,7 @@ class _Scattered:
         self._rest: BlobPiece | None = None
         """What is yet to come of the blob that is open here, in case that it is damaged."""
 
-    async def begin(self, damaged: DataCorrupt | None) -> None:
+    async def begin(self, damaged: Damage | None) -> None:
         """Pins the blobs, and waits for the first bytes.
 
         What this node has is read here, unless it was found damaged. Raises VersionGone, Overloaded
@@ -128,7 +141,7 @@ class _Scattered:
         await self._end_blob()
         await self._open_elsewhere(rest, damaged)
 
-    async def _open_elsewhere(self, piece: BlobPiece, damaged: DataCorrupt | None) -> None:
+    async def _open_elsewhere(self, piece: BlobPiece, damaged: Damage | None) -> None:
         remote = RemoteBlob(self._sources.remote, piece, pin=self._pin)
         self._stack.callback(remote.close)
         self._reader = remote
@@ -173,11 +186,14 @@ class ClusterBody:
         opened = self._sources.store.open_body(self._version, self._start, self._end)
         try:
             self._reader = await self._stack.enter_async_context(opened)
-        except (BlobNotHere, DataCorrupt) as error:
-            await self._enter_scattered(error if isinstance(error, DataCorrupt) else None)
+        except BlobNotHere as error:
+            self._sources.missed(error.blob_id)
+            await self._enter_scattered(None)
+        except (DataCorrupt, FormatError) as error:
+            await self._enter_scattered(error)
         return self
 
-    async def _enter_scattered(self, damaged: DataCorrupt | None) -> None:
+    async def _enter_scattered(self, damaged: Damage | None) -> None:
         try:
             await self._scatter(damaged)
         except BaseException:
@@ -196,7 +212,7 @@ class ClusterBody:
         self._given += len(data)
         return data
 
-    async def _scatter(self, damaged: DataCorrupt | None) -> None:
+    async def _scatter(self, damaged: Damage | None) -> None:
         """The rest is read blob by blob; what was found damaged here from another node."""
         start = self._start + self._given
         pieces = self._sources.store.look_up(blob_pieces, self._version, start, self._end)

@@ -40,6 +40,12 @@ from rs3gwd.node.proposing import Proposer
 MISSING_LOOKED_AT_MAX = 1000
 """Rows looked at in one round."""
 
+RUNNING_MAX = 1000
+"""Fetches that are begun and wait for their turn, or run."""
+
+COUNT_MAX = 20
+"""Failures that are told apart: two to this power of `retry_s` is beyond every bound."""
+
 RECLAIMED_MAX = 1000
 
 
@@ -60,11 +66,12 @@ class UpkeepSettings(Struct, frozen=True):
 class _Attempt:
     """What is known of a missing blob between rounds."""
 
-    __slots__ = ("count", "due")
+    __slots__ = ("count", "due", "is_running")
 
     def __init__(self, due: float) -> None:
         self.count = 0
         self.due = due
+        self.is_running = False
 
 
 class BlobUpkeep:
@@ -93,48 +100,72 @@ class BlobUpkeep:
         self._counts = counts
         self._settings = settings
         self._attempts: dict[bytes, _Attempt] = {}
+        self._seen: set[bytes] = set()
+        self._after = b""
+        self._running = 0
         self._limit = trio.CapacityLimiter(settings.fetches_max)
         self._log = structlog.get_logger()
 
     @property
     def missing(self) -> int:
-        """Blobs that were missing at the last round, at most MISSING_LOOKED_AT_MAX."""
+        """Blobs that were missing when they were last looked at."""
         return len(self._attempts)
 
     def hurry(self, blob_id: bytes) -> None:
         """A missing blob can be had: it is fetched in the next round."""
-        self._attempts[blob_id] = _Attempt(self._clock.monotonic())
+        attempt = self._attempts.get(blob_id)
+        if attempt is not None:
+            attempt.due = 0.0
 
     async def run_fetching(self) -> None:
         """Fetches until cancelled."""
-        while True:
-            await trio.sleep(self._settings.fetch_interval_s)
-            await self.fetch_due()
-
-    async def fetch_due(self) -> None:
-        """One round: every missing blob that is due."""
-        rows = self._engine.look_up(list_missing, limit=MISSING_LOOKED_AT_MAX)
-        now = self._clock.monotonic()
-        known, self._attempts = self._attempts, {}
         async with trio.open_nursery() as nursery:
-            for blob_id, row in rows:
-                attempt = known.get(blob_id) or _Attempt(now + self._settings.fetch_grace_s)
-                self._attempts[blob_id] = attempt
-                if attempt.due <= now and not self._service.is_arriving(blob_id):
-                    nursery.start_soon(self._fetch, blob_id, row, attempt)
+            while True:
+                await trio.sleep(self._settings.fetch_interval_s)
+                self._begin_due(nursery)
+
+    def _begin_due(self, nursery: trio.Nursery) -> None:
+        """One round: begins every fetch that is due. Each round looks at the next rows, so that
+        blobs which nobody has do not stand before others."""
+        rows = self._engine.look_up(list_missing, after=self._after, limit=MISSING_LOOKED_AT_MAX)
+        self._after = rows[-1][0] if len(rows) == MISSING_LOOKED_AT_MAX else b""
+        now = self._clock.monotonic()
+        if not self._after:
+            self._forget_all_but({blob_id for blob_id, _ in rows})
+        for blob_id, row in rows:
+            self._seen.add(blob_id)
+            attempt = self._attempts.setdefault(
+                blob_id, _Attempt(now + self._settings.fetch_grace_s)
+            )
+            is_free = not attempt.is_running and not self._service.is_arriving(blob_id)
+            if attempt.due <= now and is_free and self._running < RUNNING_MAX:
+                attempt.is_running = True
+                self._running += 1
+                nursery.start_soon(self._fetch, blob_id, row, attempt)
+
+    def _forget_all_but(self, last: set[bytes]) -> None:
+        """All rows have been seen: what is not missing any more is forgotten."""
+        seen, self._seen = self._seen | last, set()
+        self._attempts = {
+            blob_id: attempt
+            for blob_id, attempt in self._attempts.items()
+            if blob_id in seen or attempt.is_running
+        }
 
     async def _fetch(self, blob_id: bytes, row: MissingRecord, attempt: _Attempt) -> None:
-        async with self._limit:
-            try:
+        try:
+            async with self._limit:
                 await self._fetch_one(blob_id, row)
                 self._counts.fetched += 1
-            except (Overloaded, DiskError, VersionGone) as error:
-                pause = min(self._settings.retry_s * 2**attempt.count, self._settings.retry_max_s)
-                attempt.count += 1
-                attempt.due = self._clock.monotonic() + pause
-                self._log.info(
-                    "a blob cannot be fetched yet", blob=blob_id.hex(), reason=str(error)
-                )
+            self._attempts.pop(blob_id, None)
+        except (Overloaded, DiskError, VersionGone) as error:
+            pause = min(self._settings.retry_s * 2**attempt.count, self._settings.retry_max_s)
+            attempt.count = min(attempt.count + 1, COUNT_MAX)
+            attempt.due = self._clock.monotonic() + pause
+            self._log.info("a blob cannot be fetched yet", blob=blob_id.hex(), reason=str(error))
+        finally:
+            attempt.is_running = False
+            self._running -= 1
 
     async def _fetch_one(self, blob_id: bytes, row: MissingRecord) -> None:
         if self._engine.look_up(find_missing, blob_id) is None:

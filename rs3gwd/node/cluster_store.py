@@ -33,7 +33,13 @@ from rs3gwd.base.commands import (
     PutBucketTagging,
     PutBucketVersioning,
 )
-from rs3gwd.base.errors import BlobNotHere, NoSuchBucket, Overloaded
+from rs3gwd.base.errors import (
+    BlobNotHere,
+    DataCorrupt,
+    FormatError,
+    NoSuchBucket,
+    Overloaded,
+)
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
@@ -89,21 +95,26 @@ class ClusterParts:
         self.fanout = fanout
         self.sources = sources
         self.local = LocalStore(engine)
-        self.lookups = ClusterLookups(engine)
+        self.lookups = ClusterLookups(engine, sources)
 
 
 class ClusterLookups(LocalLookups):
-    """Look-ups on this node; bytes that are not here are none at hand."""
+    """Look-ups on this node; bytes that are not here, or damaged, are none at hand."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, sources: BlobSources) -> None:
         super().__init__(engine)
+        self._sources = sources
         self._read_small = engine.read_small
-        self.read_small = self._read_if_here
+        self.read_small = self._read_if_whole
 
-    def _read_if_here(self, version: VersionRecord) -> bytes | None:
+    def _read_if_whole(self, version: VersionRecord) -> bytes | None:
         try:
             return self._read_small(version)
         except BlobNotHere:
+            return None
+        except (DataCorrupt, FormatError):
+            if version.blob is not None:
+                self._sources.suspect(version.blob)
             return None
 
 

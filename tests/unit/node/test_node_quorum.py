@@ -230,6 +230,45 @@ def test_one_good_copy_is_enough_and_heals_the_others(tmp_path: Path) -> None:
     play(tmp_path, scene, seed=28)
 
 
+def test_a_small_body_that_is_damaged_is_read_elsewhere_and_mended(tmp_path: Path) -> None:
+    """A body that rode with its command lies on every node; damage is found by the look-up that
+    would have given it out."""
+
+    async def scene(world: ClusterWorld) -> None:
+        one = world.nodes[1]
+        await make_bucket(one.store)
+        await put(one.store, b"k", body(20_000))
+        await world.wait_equal()
+        damage_blob(one, blob_of(one, b"k").blob_id, at=10)
+        session = await one.cluster.store.begin("b", b"k")
+        with pytest.raises(DataCorrupt):
+            await read_here(one, b"k")
+        assert session.lookups_now().read_small(version_of(one, b"k")) is None  # type: ignore[union-attr]
+        assert await get(one.store, b"k") == body(20_000)
+        await world.wait_until(lambda: one.cluster.blobs.counts.repaired == 1)
+        assert await read_here(one, b"k") == body(20_000)
+
+    play(tmp_path, scene, seed=32)
+
+
+def test_a_reader_that_misses_bytes_of_its_own_node_has_them_fetched(tmp_path: Path) -> None:
+    """Without a row that says so the node finds out by comparing the partition."""
+
+    async def scene(world: ClusterWorld) -> None:
+        one = world.nodes[1]
+        await make_bucket(one.store)
+        await put(one.store, b"k", body(100_000))
+        await world.wait_equal()
+        blob = blob_of(one, b"k")
+        await one.engine.parts.pipeline.change(lambda txn, ledger: lose(txn, ledger, blob.blob_id))
+        assert missing_at(one) == []
+        assert await get(one.store, b"k") == body(100_000)
+        await world.wait_until(lambda: one.engine.look_up(find_blob, blob.blob_id) is not None)
+        assert await read_here(one, b"k") == body(100_000)
+
+    play(tmp_path, scene, seed=33)
+
+
 @pytest.mark.parametrize("rotten", [1, 2])
 def test_bit_rot_is_found_by_scrubbing_and_replaced(tmp_path: Path, rotten: int) -> None:
     """On the node that took the write as on another: nobody had to read the object for it."""
