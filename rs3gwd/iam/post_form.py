@@ -35,6 +35,7 @@ def authenticate_form(
     *,
     signers: Signers,
     now_ms: int,
+    peer: str,
     region: str,
     signing_keys: SigningKeyCache,
     takes_version_2: bool,
@@ -55,7 +56,7 @@ def authenticate_form(
             access_key_id = fields.get("x-amz-credential", "").partition("/")[0]
         elif not takes_version_2:
             raise mechanism_not_supported()
-        signer = signers.find(access_key_id, fields.get(TOKEN_HEADER), now_ms)
+        signer = signers.find(access_key_id, fields.get(TOKEN_HEADER), now_ms, peer)
         if is_version_4:
             return _verify_4(fields, signer, region, signing_keys)
         return _verify_2(fields, signer)

@@ -26,6 +26,7 @@ from rs3gwd.base.identities import IdentityKind, IdentityRecord
 from rs3gwd.base.ports import Directory
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
 from rs3gwd.base.sealing import SecretWrapper
+from rs3gwd.iam.brake import NOBODY, Brake
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.refusal import token_expired, token_invalid, unknown_access_key
 from rs3gwd.iam.sessions.session import (
@@ -73,24 +74,38 @@ class Signers:
     """Finds signers; one per event loop. Without `secrets` there are no sessions and no wrapped
     secrets."""
 
-    def __init__(self, directory: Directory, secrets: SecretWrapper | None = None) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        secrets: SecretWrapper | None = None,
+        brake: Brake | None = None,
+    ) -> None:
         self._directory = directory
+        self._brake = brake or Brake()
         self._wrapper = secrets
         self._secrets: _Kept[bytes, str] = _Kept(SECRETS_KEPT)
         self._sessions: _Kept[str, Session] = _Kept(SESSIONS_KEPT)
 
-    def find(self, access_key_id: str, token: str | None, now_ms: int) -> Signer:
-        """The signer of a request that names this key, and a token where it has one.
+    def find(self, access_key_id: str, token: str | None, now_ms: int, peer: str) -> Signer:
+        """The signer of a request from `peer` that names this key, and a token where it has one.
 
-        Raises NotOpened.
+        Raises NotOpened, and ApiError SlowDown after too many failures.
         """
+        self._brake.check(access_key_id, peer, now_ms)
         if token is not None:
+            if self._sessions.get(token) is None:
+                self._brake.check(NOBODY, peer, now_ms)
             return self._find_session(access_key_id, token, now_ms)
         record = self._directory.access_key(access_key_id)
         principal = principal_of(record, self._directory)
         if record is None or principal is None:
+            self._brake.check(NOBODY, peer, now_ms)
             return Signer(None, SECRET_OF_NOBODY, unknown_access_key(access_key_id))
         return Signer(principal, record.secret or self._secret_of(record))
+
+    def note_refusal(self, error: Rs3gwError, peer: str, now_ms: int) -> None:
+        """A request was refused: whoever did not prove who they are is slowed, by and by."""
+        self._brake.note(error, peer, now_ms)
 
     async def open(self, wanted: NotOpened) -> None:
         """Unwraps and keeps. Raises ApiError InvalidToken, and for a secret as
@@ -112,10 +127,6 @@ class Signers:
             # It names a key of the keyring that there is not: nobody here has made it.
             raise token_invalid() from error
         self._sessions.keep(wanted.token, session)
-
-    async def find_opened(self, access_key_id: str, token: str | None, now_ms: int) -> Signer:
-        """As `find`, waiting for what has to be unwrapped."""
-        return await self.when_opened(lambda: self.find(access_key_id, token, now_ms))
 
     async def when_opened(self, ask: Callable[[], V]) -> V:
         """What `ask` gives once all that it needs is unwrapped; it is called a few times."""

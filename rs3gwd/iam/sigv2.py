@@ -122,7 +122,7 @@ def verify_query(
     text = _string_to_sign(request, parameters, virtual_host_domains)
     access_key_id, signature = parameters["AWSAccessKeyId"], parameters["Signature"]
     signer = signers.find(
-        access_key_id, parameters.get(_TOKEN, request.headers.get(_TOKEN)), now_ms
+        access_key_id, parameters.get(_TOKEN, request.headers.get(_TOKEN)), now_ms, request.peer
     )
     expected = b64encode(hmac.digest(signer.secret.encode(), text, "sha1"))
     matches = hmac.compare_digest(expected, signature.encode("latin-1"))

@@ -243,7 +243,7 @@ def _verify(
         payload_hash=claim.payload_hash,
     )
     text = string_to_sign(timestamp=claim.timestamp, scope=signer.scope, request=canonical)
-    found = signers.find(signer.access_key_id, claim.token, now_ms)
+    found = signers.find(signer.access_key_id, claim.token, now_ms, request.peer)
     signing_key = signing_keys.get(found.secret, signer.date, signer.region, signer.service)
     # Text that is not ASCII cannot be compared in constant time, and cannot be hex digits.
     matches = claim.signature.isascii() and hmac.compare_digest(

@@ -12,6 +12,7 @@ from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
 from rs3gwd.base.records import BucketRecord, Durability, EncryptionKind
 from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.base.web_documents import WebDocuments
+from rs3gwd.iam.brake import Brake
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.identities.permissions import PermissionCache
@@ -35,7 +36,7 @@ class Services(Struct, frozen=True):
     bucket and a key sees it (both may be empty), once accounts, keys and policies are current.
     `secrets` keeps the secrets of access keys and the tokens of sessions; None where there are no
     sessions and no secret is wrapped. `web_documents` fetches the keys of identity providers; None
-    where nobody is asked.
+    where nobody is asked. `brake` slows whoever fails to prove who they are.
     """
 
     store: ObjectStore
@@ -58,6 +59,7 @@ class Services(Struct, frozen=True):
     begin_store: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
     secrets: SecretWrapper | None = None
     web_documents: WebDocuments | None = None
+    brake: Brake = field(default_factory=Brake)
 
 
 class Call(Struct, frozen=True):

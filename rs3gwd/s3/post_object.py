@@ -129,6 +129,7 @@ async def post_object(
             form.fields,
             signers=signers,
             now_ms=services.clock.now_ms(),
+            peer=request.peer,
             region=services.region,
             signing_keys=signing_keys,
             takes_version_2="POST" in services.presigned_v2_methods,

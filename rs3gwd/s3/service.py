@@ -54,7 +54,7 @@ class S3Service:
         self._services = services
         self._router = Router(domains=services.virtual_host_domains)
         self._signing_keys = SigningKeyCache()
-        self._signers = Signers(services.directory, services.secrets)
+        self._signers = Signers(services.directory, services.secrets, services.brake)
         self._settings = AuthenticationSettings(
             region=services.region,
             presigned_v2_methods=services.presigned_v2_methods,
@@ -242,6 +242,8 @@ class S3Service:
     def _refusal(
         self, error: Rs3gwError, request: Request, route: Route | None, call: Call | None = None
     ) -> Response:
+        if call is None:
+            self._signers.note_refusal(error, request.peer, self._services.clock.now_ms())
         return self._error_response(
             error if call is None else _as_far_as_known(error, call),
             request,

@@ -19,6 +19,7 @@ from rs3gwd.base.http import Request, Response, StreamedBody
 from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.base.web_documents import WebDocuments
+from rs3gwd.iam.brake import Brake
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.testing.bytes_body import BytesBody
@@ -83,6 +84,7 @@ class S3World:
         keys: ObjectKeys | None = None,
         takes_customer_keys_in_clear: bool = False,
         web_documents: WebDocuments | None = None,
+        brake: Brake | None = None,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -114,6 +116,7 @@ class S3World:
                 takes_customer_keys_in_clear=takes_customer_keys_in_clear,
                 secrets=self.secrets,
                 web_documents=web_documents,
+                brake=brake or Brake(burst=1 << 40),
             )
         )
 

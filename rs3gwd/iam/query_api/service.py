@@ -80,6 +80,7 @@ class QueryService:
             name = row.action
             response = await self._carry_out(row, form, request, who)
         except Rs3gwError as error:
+            self._ports.signers.note_refusal(error, request.peer, self._ports.clock.now_ms())
             response = error_response(error, service, request.request_id)
         response.operation = name
         response.principal = principal
