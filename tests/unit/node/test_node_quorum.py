@@ -31,6 +31,7 @@ from rs3gwd.base.errors import DataCorrupt, Overloaded
 from rs3gwd.base.records import Attributes, Durability, UploadRecord, VersionRecord
 from rs3gwd.engine.blobs import find_blob
 from rs3gwd.engine.bodies import blob_pieces
+from rs3gwd.engine.check import check
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.segments import Ledger
 from rs3gwd.engine.tables import Table
@@ -289,6 +290,7 @@ def test_bit_rot_is_found_by_scrubbing_and_replaced(tmp_path: Path, rotten: int)
         assert node.cluster.blobs.mender.waiting == 0
         # The damaged bytes are dead, and count so.
         assert node.engine.statistics().dead_bytes > 150_000
+        assert check(node.engine.environment, node.disk, read_data=True).findings == []
 
     play(tmp_path, scene, seed=29)
 
