@@ -530,7 +530,7 @@ class Config(ClusterOptions, frozen=True, kw_only=True):
         str,
         Spec(
             Topic.ENCRYPTION,
-            "RS3GW_VAULTADDRESS",
+            "RS3GW_VAULT_ADDRESS",
             "The Vault (or OpenBao) of the source vault; plain http only on this machine.",
             pattern=r"https?://[^/\s@]+/?",
             shape="https://host:port",
