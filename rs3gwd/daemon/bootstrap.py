@@ -6,9 +6,9 @@ only the daemon's user may read. The same goes for the token that /metrics asks 
 """
 
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 
 import msgspec
 import trio
@@ -17,8 +17,10 @@ from msgspec import Struct
 from rs3gwd.base.commands import PutAccessKey, PutAccount
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
 from rs3gwd.base.records import AccessKeyRecord
+from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.config import Config
 from rs3gwd.iam.accounts import make_access_key, make_account
+from rs3gwd.iam.key_secrets import sealed_key
 
 CREDENTIALS_FILE = "root-credentials.json"
 METRICS_TOKEN_FILE = "metrics.token"
@@ -36,7 +38,13 @@ class RootCredentials(Struct, frozen=True):
 
 
 async def ensure_root(
-    store: ObjectStore, directory: Directory, config: Config, *, clock: Clock, random: Random
+    store: ObjectStore,
+    directory: Directory,
+    config: Config,
+    *,
+    clock: Clock,
+    random: Random,
+    secrets: SecretWrapper,
 ) -> RootCredentials | None:
     """Makes the root account when there is none; gives its credentials if they are random and new.
 
@@ -49,7 +57,7 @@ async def ensure_root(
     if root is not None:
         key = _missing_key(config, directory, root.canonical_id, now_ms, random)
         if key is not None:
-            await store.submit(PutAccessKey(access_key=key))
+            await store.submit(PutAccessKey(access_key=await sealed_key(key, secrets)))
         return None
     account = msgspec.structs.replace(
         make_account(
@@ -64,8 +72,9 @@ async def ensure_root(
     key = _make_key(config, account.canonical_id, now_ms, random)
     credentials = RootCredentials(key.access_key_id, key.secret, account.canonical_id)
     write_private(Path(config.storage_root) / CREDENTIALS_FILE, msgspec.json.encode(credentials))
+    stored = await sealed_key(key, secrets)
     await store.submit(PutAccount(account=account))
-    await store.submit(PutAccessKey(access_key=key))
+    await store.submit(PutAccessKey(access_key=stored))
     return None if config.secret_key else credentials
 
 
@@ -84,7 +93,7 @@ def ensure_metrics_token(config: Config) -> str:
         return config.metrics_token
     path = Path(config.storage_root) / METRICS_TOKEN_FILE
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(32).encode())
+        write_private(path, token_urlsafe(32).encode())
     return path.read_text(encoding="ascii").strip()
 
 

@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from rs3gwd.base.admin import SOCKET_PATH
+from rs3gwd.base.errors import DiskError, KeyringRefused
 from rs3gwd.config import Config
 from rs3gwd.daemon.bootstrap import (
     RootCredentials,
@@ -45,8 +46,10 @@ from rs3gwd.engine.engine import Engine
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 from rs3gwd.gateway.admin_server import AdminServer
 from rs3gwd.iam.administration import Administration
+from rs3gwd.iam.key_secrets import seal_plain_keys
 from rs3gwd.observe.metrics import Metrics
 from rs3gwd.observe.notify import Notifier, keep_watchdog
+from rs3gwd.transform.keyring import Keyring
 
 
 class Orders:
@@ -136,7 +139,9 @@ class Node:
                 config,
                 clock=self._ports.clock,
                 random=self._ports.random,
+                secrets=keyring,
             )
+            await self._seal_secrets(stores, keyring)
         register_engine(self._metrics, engine, self._engine_watcher)
         if stores.blobs is not None:
             register_blobs(self._metrics, stores.blobs)
@@ -156,7 +161,7 @@ class Node:
             rewrapping = Rewrapping(stores, make_object_keys(config, keyring, self._ports))
             keys = KeyAdministration(keyring, management, rewrapping, region=config.region)
             nursery.start_soon(rewrapping.run)
-            await nursery.start(self._make_admin(front, engine, stores, keys).serve)
+            await nursery.start(self._make_admin(front, engine, stores, keys, keyring).serve)
             place = await nursery.start(front.serve, ground)
             nursery.start_soon(keep_watchdog, self._notifier, front.is_healthy)
             nursery.start_soon(give_back_memory, self._ports.threads)
@@ -175,8 +180,23 @@ class Node:
             self._log.info("stopped", connections_cut=cut)
             nursery.cancel_scope.cancel()
 
+    async def _seal_secrets(self, stores: Stores, keyring: Keyring) -> None:
+        """No secret stays as it is in the store; on a full disk it has to, until the next start."""
+        try:
+            count = await seal_plain_keys(stores.store, stores.directory, keyring)
+        except (DiskError, KeyringRefused) as error:
+            self._log.error("secrets of access keys are not wrapped yet", reason=str(error))
+        else:
+            if count:
+                self._log.info("secrets of access keys wrapped", keys=count)
+
     def _make_admin(
-        self, front: Front, engine: Engine, stores: Stores, keys: KeyAdministration
+        self,
+        front: Front,
+        engine: Engine,
+        stores: Stores,
+        keys: KeyAdministration,
+        keyring: Keyring,
     ) -> AdminServer:
         administration = Administration(
             store=stores.store,
@@ -184,6 +204,7 @@ class Node:
             clock=self._ports.clock,
             random=self._ports.random,
             figures=lambda: node_figures(engine, front.figures()),
+            secrets=keyring,
         )
         return AdminServer(
             str(data_root(self._config) / SOCKET_PATH),

@@ -39,14 +39,17 @@ from rs3gwd.base.commands import (
 from rs3gwd.base.errors import ApiError, InvalidRequest, NoSuchAccount, Rs3gwError
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.accounts import make_access_key, make_account
 from rs3gwd.iam.identities.arns import account_id_of
+from rs3gwd.iam.key_secrets import sealed_key
 
 Figures = Callable[[], dict[str, int | float | str]]
 
 
 class Administration:
-    """Carries out admin requests on a store; `figures` gives what NodeStatus shows.
+    """Carries out admin requests on a store; `figures` gives what NodeStatus shows,
+    `secrets` wraps what is stored of a key's secret.
 
     What concerns the processes of a daemon, and the keys that only it can open, is answered by the
     daemon itself, in front of this.
@@ -60,12 +63,14 @@ class Administration:
         clock: Clock,
         random: Random,
         figures: Figures,
+        secrets: SecretWrapper | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
         self._clock = clock
         self._random = random
         self._figures = figures
+        self._secrets = secrets
         self._actions: dict[type, Callable[..., Awaitable[AdminAnswer]]] = {
             AccountCreate: self._create_account,
             AccountList: self._list_accounts,
@@ -106,8 +111,9 @@ class Administration:
         key = self._make_key(account.canonical_id, request.access_key_id, request.secret)
         if self._directory.access_key(key.access_key_id):
             raise InvalidRequest(f"access key {key.access_key_id} exists already")
+        stored = await sealed_key(key, self._secrets)
         await self._store.submit(PutAccount(account=account))
-        await self._store.submit(PutAccessKey(access_key=key))
+        await self._store.submit(PutAccessKey(access_key=stored))
         return AdminAnswer(accounts=[self._view(account)], keys=[_view_key(key, with_secret=True)])
 
     async def _list_accounts(self, request: AccountList) -> AdminAnswer:
@@ -123,7 +129,8 @@ class Administration:
     async def _create_key(self, request: KeyCreate) -> AdminAnswer:
         account = self._find(request.account)
         key = self._make_key(account.canonical_id, request.access_key_id, request.secret)
-        await self._store.submit(PutAccessKey(access_key=key))
+        stored = await sealed_key(key, self._secrets)
+        await self._store.submit(PutAccessKey(access_key=stored))
         return AdminAnswer(accounts=[self._view(account)], keys=[_view_key(key, with_secret=True)])
 
     async def _delete_key(self, request: KeyDelete) -> AdminAnswer:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from node_clients import s3_of
 
-from rs3gwd.testing.node_process import NodeProcess
+from rs3gwd.daemon.bootstrap import CREDENTIALS_FILE
+from rs3gwd.testing.node_process import REGION, SECRET_KEY, NodeProcess
 
 Start = Callable[..., NodeProcess]
 
@@ -167,3 +169,50 @@ def test_status_shows_the_figures_of_a_running_node(start_node: Start) -> None:
     assert (figures["state"], figures["draining"]) == ("running", False)
     assert figures["requests_total"] >= 1
     assert "requests_in_flight" in ctl(node.data, "status")
+
+
+def client_of(node: NodeProcess, service: str, key_id: str, secret: str) -> Any:
+    """A client of boto3 with a key."""
+    return boto3.client(
+        service,
+        endpoint_url=node.url,
+        region_name=REGION,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+    )
+
+
+def holds(data: Path, secret: str) -> list[str]:
+    """The names of the files under `data` that hold a secret, but for the one that is to show it."""
+    return [
+        path.name
+        for path in data.rglob("*")
+        if path.is_file() and path.name != CREDENTIALS_FILE and secret.encode() in path.read_bytes()
+    ]
+
+
+def test_no_secret_lies_in_the_store_as_it_is(start_node: Start) -> None:
+    """Of the root, of an account and of a user: wrapped, and good after a restart."""
+    node = start_node()
+    team = make_account(node.data, "team")["keys"][0]
+    iam = client_of(node, "iam", team["access_key_id"], team["secret"])
+    iam.create_user(UserName="bob")
+    key = iam.create_access_key(UserName="bob")["AccessKey"]
+    node.stop()
+    for secret in (SECRET_KEY, team["secret"], key["SecretAccessKey"]):
+        assert holds(node.data, secret) == []
+    node.start()
+    sts = client_of(node, "sts", key["AccessKeyId"], key["SecretAccessKey"])
+    assert sts.get_caller_identity()["Arn"].endswith(":user/bob")
+
+
+def test_secrets_of_an_older_store_are_wrapped_at_the_start(start_node: Start) -> None:
+    """One that was made while no daemon ran, and so no keyring was open."""
+    node = start_node()
+    node.stop()
+    team = make_account(node.data, "team")["keys"][0]
+    assert holds(node.data, team["secret"]) != []
+    node.start()
+    assert "secrets of access keys wrapped" in node.tail()
+    s3 = client_of(node, "s3", team["access_key_id"], team["secret"])
+    assert s3.list_buckets()["Buckets"] == []

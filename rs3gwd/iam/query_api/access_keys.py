@@ -1,7 +1,7 @@
 """Access keys of users and of the account, and who a caller is.
 
-A secret is shown in the answer that makes it and never again. An account's own keys are managed by
-its root alone: no user can make a key that is more than the user.
+A secret is shown in the answer that makes it and never again; it is stored wrapped. An account's
+own keys are managed by its root alone: no user can make a key that is more than the user.
 
 Source: the actions of the same names in the IAM API Reference; GetCallerIdentity in the AWS STS API
 Reference.
@@ -16,6 +16,7 @@ from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
 from rs3gwd.iam.accounts import make_access_key
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.names import ACCESS_KEYS_MAX, invalid
+from rs3gwd.iam.key_secrets import sealed_key
 from rs3gwd.iam.query_api.call import QueryCall, Result, show_time
 
 
@@ -47,7 +48,7 @@ async def create_access_key(call: QueryCall) -> Result:
         now_ms=call.clock.now_ms(),
         random=call.random,
     )
-    await call.store.submit(PutAccessKey(key))
+    await call.store.submit(PutAccessKey(await sealed_key(key, call.secrets)))
     shown = {"UserName": user_name, **_show(key), "SecretAccessKey": key.secret}
     return {"AccessKey": shown}
 
