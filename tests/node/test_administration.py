@@ -183,7 +183,7 @@ def client_of(node: NodeProcess, service: str, key_id: str, secret: str) -> Any:
 
 
 def holds(data: Path, secret: str) -> list[str]:
-    """The names of the files under `data` that hold a secret, but for the one that is to show it."""
+    """The names of the files under `data` that hold a secret, but for the one that shows it."""
     return [
         path.name
         for path in data.rglob("*")
