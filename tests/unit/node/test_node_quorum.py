@@ -20,6 +20,7 @@ from node_scenes import (
 )
 
 from cluster.layout.layout import NodeRole, first_layout
+from cluster.quorum.latencies import FRESH_S
 from rs3gwd.base.commands import (
     CompletePart,
     CompleteUpload,
@@ -63,18 +64,19 @@ def test_a_slow_replica_slows_no_read(tmp_path: Path) -> None:
         degraded = await times_of(reader, keys, rounds=25)
         assert percentile(degraded, 0.99) <= 1.5 * percentile(healthy, 0.99)
         counts = reader.cluster.blobs.counts
-        assert 0 < counts.hedges <= 0.1 * counts.remote_reads
+        assert counts.hedges <= 0.1 * counts.remote_reads
 
     play(tmp_path, scene, nodes=5, seed=21)
 
 
 def test_a_stalled_replica_is_hedged(tmp_path: Path) -> None:
-    """A replica that suddenly takes a second costs a reader some milliseconds: another one is
-    asked for the same bytes."""
+    """A replica that takes a second costs a reader some milliseconds: another one is asked for the
+    same bytes."""
 
     async def scene(world: ClusterWorld) -> None:
         reader, keys = await bodies_elsewhere(world, count=4)
         await times_of(reader, keys, rounds=10)
+        await trio.sleep(FRESH_S + 1.0)  # nobody counts as slow any more
         before = reader.cluster.blobs.counts.hedges
         first = reader.cluster.blobs.remote.holders(blob_of(reader, keys[0]).blob_id)[0]
         world.network.slow_s[first] = 1.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cluster.quorum.hedging import HedgeBudget
 from cluster.quorum.latencies import FRESH_S, SAMPLES_MIN, Latencies
 from cluster.quorum.reading import (
     HEDGE_DEFAULT_S,
+    HEDGE_FACTOR,
     Close,
     Fault,
     Open,
@@ -62,10 +65,10 @@ def order_of(latencies: Latencies, now_s: float) -> tuple[int, ...]:
 
 
 def test_the_patience_comes_from_what_was_observed() -> None:
-    """The node's own 95th percentile, or the other's where that is less; else the default."""
+    """From the node's own 95th percentile, or the other's where that is less; else the default."""
     latencies = fed({1: 0.060, 2: 0.010})
-    assert hedge_delay(1, [], latencies, 1.0) == 0.060
-    assert hedge_delay(1, [2], latencies, 1.0) == 0.010
+    assert hedge_delay(1, [], latencies, 1.0) == 0.060 * HEDGE_FACTOR
+    assert hedge_delay(1, [2], latencies, 1.0) == 0.010 * HEDGE_FACTOR
     assert hedge_delay(3, [4], latencies, 1.0) == HEDGE_DEFAULT_S
 
 
@@ -74,10 +77,10 @@ def test_a_second_source_is_asked_when_the_first_takes_too_long() -> None:
     latencies = fed({1: 0.010, 2: 0.010})
     plan = plan_of(latencies, share=1.0)
     assert plan.on_wanted(1.0) == [Open(0, 1, 100)]
-    assert plan.wake_at_s == 1.010
-    assert plan.on_time(1.005) == []
-    assert plan.on_time(1.010) == [Open(1, 2, 100)]
-    assert plan.on_bytes(1, 50, 1.012) == [Close(0)]
+    assert plan.wake_at_s == pytest.approx(1.015)
+    assert plan.on_time(1.014) == []
+    assert plan.on_time(1.016) == [Open(1, 2, 100)]
+    assert plan.on_bytes(1, 50, 1.018) == [Close(0)]
     assert (plan.position, plan.hedges, plan.outcome) == (150, 1, Outcome.READING)
     assert plan.on_bytes(1, 50, 1.013) == []
     assert plan.outcome is Outcome.DONE
