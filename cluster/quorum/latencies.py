@@ -59,13 +59,19 @@ class Latencies:
         known.lost += 1
         known.lost_at_s = now_s
 
+    def note_failed(self, node: NodeId, now_s: float) -> None:
+        """The node is not there, or gave up: it counts as slow until it answers, or for a while."""
+        known = self._touch(node)
+        known.lost = LOSSES_MAX
+        known.lost_at_s = now_s
+
     def typical(self, node: NodeId, now_s: float) -> float | None:
         """The median of the last few times, or None when nothing fresh is known."""
         recent = sorted(self._fresh(node, now_s)[-RECENT:])
         return recent[(len(recent) - 1) // 2] if recent else None
 
     def is_behind(self, node: NodeId, now_s: float) -> bool:
-        """Whether the node has lost its last hedges, not long ago."""
+        """Whether the node has lost its last hedges or failed, not long ago."""
         known = self._nodes.get(node)
         if known is None or known.lost < LOSSES_MAX:
             return False

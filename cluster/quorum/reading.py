@@ -10,8 +10,8 @@ with whichever is first (Dean and Barroso, "The Tail at Scale", "Hedged requests
 fails, the next one is asked from the byte that was reached, never from the beginning.
 
 The order: the living before the silent, the usual before the slow, then as the layout says. Slow is
-whoever typically takes SLOW_FACTOR times as long as the fastest of the others, or has lost its last
-hedges.
+whoever typically takes SLOW_FACTOR times as long as the fastest of the others, has lost its last
+hedges or was not to be had.
 
 A node whose bytes were damaged at some place may have good ones behind it: it is asked again once
 the reader is past that place. So a blob is read whole as long as each of its blocks is good
@@ -225,6 +225,8 @@ class ReadPlan:
         self._failed_at[node] = self._position
         if fault is Fault.UNKNOWN:
             self._unknown.add(node)
+        elif fault is Fault.BROKEN:
+            self._latencies.note_failed(node, now_s)
         if self._sources or self.outcome is not Outcome.READING:
             return []
         self.fall_backs += 1

@@ -46,7 +46,9 @@ class FanoutSettings(Struct, frozen=True):
     """Seconds: without progress of a replica, for a quorum to sync, for the others after it, and
     without a byte at all."""
 
-    stall_s: float = 5.0
+    stall_s: float = 2.0
+    stall_dead_s: float = 0.2
+    """... of a replica that is thought dead."""
     sync_timeout_s: float = 15.0
     straggler_timeout_s: float = 15.0
     idle_s: float = 30.0
@@ -64,6 +66,7 @@ class Fanout:
         peers: Peers,
         placement: Placement,
         settings: FanoutSettings,
+        is_alive: Callable[[int], bool],
         counts: BlobCounts,
         owe: Owe,
     ) -> None:
@@ -72,6 +75,7 @@ class Fanout:
         self.settings = settings
         self.counts = counts
         self._owe = owe
+        self._is_alive = is_alive
         self._blob_ids = blob_ids
         self._peers = peers
         self._placement = placement
@@ -108,6 +112,10 @@ class Fanout:
         lane = ReplicaLane(self._peers, to, head, watcher, idle_s=self.settings.idle_s)
         self._nursery.start_soon(lane.run)
         return lane
+
+    def patience_s(self, node: int) -> float:
+        """How long a replica may take no bytes."""
+        return self.settings.stall_s if self._is_alive(node) else self.settings.stall_dead_s
 
     def owe(self, node: int, blob: BlobRef) -> None:
         """A replica missed a blob whose write was acknowledged."""
@@ -161,8 +169,8 @@ class BlobWrite:
         """To every lane. Raises Overloaded when too few replicas are left."""
         self.check()
         self._size_bytes += len(piece)
-        for lane in self._lanes.values():
-            await lane.write(piece, stall_s=self._fanout.settings.stall_s)
+        for node, lane in self._lanes.items():
+            await lane.write(piece, stall_s=self._fanout.patience_s(node))
 
     def end(self, check: int) -> None:
         """No more bytes will come."""

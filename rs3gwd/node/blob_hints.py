@@ -115,6 +115,7 @@ class BlobHints:
         self._recent: dict[tuple[int, bytes], None] = {}
         self._unwritten: list[tuple[int, bytes]] = []
         self._unwritten_marks: set[tuple[int, int]] = set()
+        self._silent: set[int] = set()
         self._compared_next: set[int] = set()
         """Partitions of which this node lacks something and does not know why."""
         self._hurry: Callable[[bytes], None] = lambda _: None
@@ -202,6 +203,7 @@ class BlobHints:
     async def hand_over(self) -> None:
         """One round: to every node that is there and due. Raises as `write`."""
         members = self._nodes()
+        self._look_who_is_back(members)
         async with trio.open_nursery() as nursery:
             for node in self._book.due(trio.current_time()):
                 if node not in members:
@@ -209,9 +211,12 @@ class BlobHints:
                 elif self._is_alive(node):
                     nursery.start_soon(self._tell, node)
 
-    def came_back(self, node: int) -> None:
-        """A node is there again: what it is owed goes to it at the next round."""
-        self._book.came_back(node)
+    def _look_who_is_back(self, members: tuple[int, ...]) -> None:
+        """What was tried in vain while a node was silent is due at once when it is there again."""
+        silent = {node for node in members if not self._is_alive(node)}
+        for node in self._silent - silent:
+            self._book.came_back(node)
+        self._silent = silent
 
     async def _tell(self, node: int) -> None:
         self._book.begin(node)

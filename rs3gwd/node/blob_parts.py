@@ -92,6 +92,7 @@ class BlobParts:
             peers=ports.peers,
             placement=ports.placement,
             settings=settings.fanout,
+            is_alive=ports.is_alive,
             counts=self.counts,
             owe=self.hints.owe,
         )

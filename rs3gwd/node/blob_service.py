@@ -70,6 +70,11 @@ class BlobService:
         handlers.on_stream(GET_METHOD, self._on_get)
         handlers.on_stream(PIN_METHOD, self._on_pin)
 
+    @property
+    def pinned(self) -> int:
+        """Bodies that other nodes read from here and have pinned."""
+        return len(self._pins)
+
     def is_arriving(self, blob_id: bytes) -> bool:
         """Whether somebody sends this blob now, so that it need not be fetched."""
         return blob_id in self._arriving

@@ -337,9 +337,13 @@ def test_parts_that_lie_elsewhere_outlive_their_deletion_while_they_are_read(
             await world.wait_equal()
             for node in world.nodes.values():
                 await node.engine.parts.housekeeper.tick()
+            pins = [node.cluster.blobs.service.pinned for node in world.nodes.values()]
+            assert sum(pins) > 0
             while data := await opened.read():
                 read += data
         assert read == whole
+        await trio.sleep(1.0)
+        assert not any(node.cluster.blobs.service.pinned for node in world.nodes.values())
 
     play(tmp_path, scene, nodes=5, seed=31)
 

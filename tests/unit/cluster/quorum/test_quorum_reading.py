@@ -59,6 +59,16 @@ def test_a_node_that_loses_its_hedges_is_slow() -> None:
     assert order_of(latencies, 2.0) == (1, 2)
 
 
+def test_a_node_that_was_not_there_comes_last_for_a_while() -> None:
+    """Without anybody saying who is alive a dead node costs one read now and then."""
+    latencies = Latencies()
+    plan = ReadPlan((1, 2), start=0, end=9, latencies=latencies, budget=HedgeBudget(0), now_s=1.0)
+    plan.on_wanted(1.0)
+    assert plan.on_failed(0, Fault.BROKEN, 1.1) == [Open(1, 2, 0)]
+    assert order_of(latencies, 1.2) == (2, 1)
+    assert order_of(latencies, 1.2 + FRESH_S) == (1, 2)
+
+
 def order_of(latencies: Latencies, now_s: float) -> tuple[int, ...]:
     """The order of two nodes that the layout prefers by number."""
     return order_nodes((1, 2), is_alive=lambda _: True, latencies=latencies, now_s=now_s)
