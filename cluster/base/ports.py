@@ -7,6 +7,7 @@ the library itself imports nothing of the daemon.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import IntEnum
 from typing import NamedTuple, Protocol, TypeVar
 
 from cluster.base.ids import NodeId
@@ -137,6 +138,50 @@ class Handlers(Protocol):
         ...
 
     def on_stream(self, method: str, handler: OnStream) -> None: ...
+
+
+class MemberState(IntEnum):
+    """What is believed of a node, in the order in which claims of one incarnation override."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+
+class NodeMetadata(NamedTuple):
+    """What a node tells of itself. Addresses are `host:port`; empty or 0 where not known."""
+
+    cluster_address: str = ""
+    s3_address: str = ""
+    admin_address: str = ""
+    zone: str = ""
+    version: str = ""
+    capacity_bytes: int = 0
+    load_percent: int = 0
+
+
+class MemberView(NamedTuple):
+    """One node as this one sees it. `round_trip_s` is None until it has answered a probe."""
+
+    node: NodeId
+    state: MemberState
+    incarnation: int
+    metadata: NodeMetadata
+    round_trip_s: float | None
+
+
+class Liveness(Protocol):
+    """Who seems to be there: a hint. It orders reads and informs people; it never decides
+    placement, members of groups or quorums. Both calls are cheap and never wait."""
+
+    def members(self) -> tuple[MemberView, ...]:
+        """Every node known here, this one among them, by number."""
+        ...
+
+    def is_alive(self, node: NodeId) -> bool:
+        """False for a node believed dead or gone; a suspect and an unknown one count as alive."""
+        ...
 
 
 class Applied(NamedTuple):
