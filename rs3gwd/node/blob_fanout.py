@@ -78,7 +78,7 @@ class Fanout:
         self._is_alive = is_alive
         self._blob_ids = blob_ids
         self._peers = peers
-        self._placement = placement
+        self.placement = placement
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -101,7 +101,7 @@ class Fanout:
 
     def write_sets(self, blob_id: bytes) -> ReplicaSets:
         """The nodes that are to hold a blob, and how many of them must have synced it."""
-        return self._placement.write_sets(blob_id)
+        return self.placement.write_sets(blob_id)
 
     def begin_lane(
         self, to: int, blob_id: bytes, size_hint: int | None, watcher: LaneWatcher

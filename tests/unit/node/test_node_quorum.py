@@ -21,6 +21,7 @@ from node_scenes import (
 
 from cluster.layout.layout import NodeRole, first_layout
 from cluster.quorum.latencies import FRESH_S
+from cluster.quorum.writing import ReplicaSets
 from rs3gwd.base.commands import (
     CompletePart,
     CompleteUpload,
@@ -109,6 +110,50 @@ def test_a_slow_replica_slows_no_write(tmp_path: Path) -> None:
         assert one.cluster.blobs.counts.quorum_failures == 0
 
     play(tmp_path, scene, seed=23)
+
+
+@pytest.mark.parametrize(("down", "is_enough"), [((5,), True), ((4, 5), False), ((1, 2), False)])
+def test_during_a_change_of_the_layout_both_sets_count(
+    tmp_path: Path, down: tuple[int, ...], is_enough: bool
+) -> None:
+    """A write needs a majority of the new set and one of the old; a node of both counts in both."""
+
+    async def scene(world: ClusterWorld) -> None:
+        await make_bucket(world.nodes[3].store)
+        await world.wait_equal()
+        fanout = world.nodes[3].cluster.blobs.fanout
+        fanout.placement = BothSets()
+        for number in down:
+            world.network.isolate(number)
+        async with world.nodes[3].store.stage(
+            size_hint=None, durability=Durability.STRICT
+        ) as stage:
+            await stage.write(body(100_000))
+            staged = await stage.finish()
+            command = put_command(b"k", body(100_000), staged.ref)
+            if is_enough:
+                await staged.spread(command)  # type: ignore[attr-defined]
+            else:
+                with pytest.raises(Overloaded, match="too few"):
+                    await staged.spread(command)  # type: ignore[attr-defined]
+
+    play(tmp_path, scene, nodes=5, seed=34)
+
+
+class BothSets:
+    """A placement in the middle of a change."""
+
+    def write_sets(self, _: bytes) -> ReplicaSets:
+        """The new set and the old."""
+        return (((3, 4, 5), 2), ((1, 2, 3), 2))
+
+    def read_order(self, _: bytes) -> tuple[int, ...]:
+        """The new set, then the old."""
+        return (3, 4, 5, 1, 2)
+
+    def holds(self, _: bytes, node: int) -> bool:
+        """Everyone of either."""
+        return 1 <= node <= 5
 
 
 def test_a_node_that_dies_during_a_stream_is_owed_the_bytes(tmp_path: Path) -> None:
