@@ -118,9 +118,9 @@ class NodeProcess:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, seconds_max: float = START_SECONDS_MAX) -> None:
         """Returns once the node says that it is ready, all its workers included."""
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         while not self._is_ready():
             assert self._process is not None
             assert self._process.poll() is None, f"the node died at its start:\n{self.tail()}"
@@ -134,6 +134,11 @@ class NodeProcess:
     def kill(self) -> None:
         """SIGKILL: the process is gone between two instructions."""
         self._end(signal.SIGKILL)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting; nothing when the daemon was stopped or killed before."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
 
     def end_if_running(self) -> None:
         """SIGTERM, unless the daemon was stopped or killed before."""

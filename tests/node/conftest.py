@@ -1,4 +1,4 @@
-"""Nodes of this folder's tests: each test starts its own, since it stops, kills or starves it."""
+"""Nodes and clusters of this folder's tests: most start their own, since they stop or kill it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import NodeProcess
 
 
@@ -24,3 +25,17 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
     yield start
     for node in started:
         node.end_if_running()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess]:
+    """Three nodes for the tests of a file that leave all of them running."""
+    with ClusterProcess(tmp_path_factory.mktemp("cluster") / "nodes") as running:
+        yield running
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[ClusterProcess]:
+    """Three nodes for one test, which kills and stops some."""
+    with ClusterProcess(tmp_path / "nodes") as running:
+        yield running
