@@ -62,7 +62,8 @@ class Raft(Elections):
         kind = message.type
         if kind in (_T.HEARTBEAT, _T.APP):
             # Its sender leads a term that is over, or we were cut off and it must learn ours.
-            if self.options.check_quorum or self.options.pre_vote:
+            # Without either option we would stand and so tell it; while healing we never do.
+            if self.options.check_quorum or self.options.pre_vote or self.is_healing:
                 self.send(Message(_T.APP_RESP, message.sender))
         elif kind is _T.PRE_VOTE:
             self.send(Message(_T.PRE_VOTE_RESP, message.sender, term=self.term, reject=True))

@@ -108,7 +108,9 @@ class Elections(Replication):
                 self.election_elapsed = 0
                 self.vote = message.sender
         else:
-            self.send(Message(answer, message.sender, term=self.term, reject=True))
+            # Of our own term or, where a group begins with a log and no term, of the log's.
+            term = max(self.term, self.log.last_id().term)
+            self.send(Message(answer, message.sender, term=term, reject=True))
 
     def _may_follow(self, message: Message) -> bool:
         """Whether the candidate's log is at least as good as ours, or as ours was before it rotted.

@@ -40,9 +40,13 @@ SAMPLE = (
 )
 """Bugs that a few dozen seeds find."""
 
-REGRESSIONS = (50, 225, 281, 350, 372, 522, 1085, 1382, 10508, 11531, 11647, 11653)
+REGRESSIONS = (
+    *(50, 225, 281, 350, 372, 522, 1085, 1382, 10508, 11531, 11647, 11653),
+    *(26482, 65403, 123041, 29018, 87648, 99633, 143904, 153787, 180151, 190625, 213413),
+)
 """Seeds that failed once: late leaders, healing that nobody fed, a term led twice,
-members changed upon a snapshot."""
+members changed upon a snapshot, a refusal before there was any term, a node with a rotted log and a
+higher term than the leader's."""
 
 
 def _first_found(name: str, seeds: int) -> int | None:
