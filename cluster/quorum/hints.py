@@ -102,20 +102,22 @@ class HintBook:
         debt.is_served = True
         debt.late.clear()
 
-    def settled(self, node: NodeId, *, stored: int, marks: frozenset[int]) -> frozenset[int]:
-        """The node has taken over so many hints and these marks; gives the marks to be removed.
+    def removable(self, node: NodeId, marks: frozenset[int]) -> frozenset[int]:
+        """Of the marks that were delivered, those that were not made anew meanwhile."""
+        return marks - self._debts[node].late
 
-        A mark that was made anew during the delivery stays.
+    def settled(self, node: NodeId, *, stored: int, marks: frozenset[int]) -> None:
+        """The node has taken over so many hints and these marks, and they are off the disk.
+
+        A mark that was made anew during the delivery stays, and is written anew.
         """
         debt = self._debts[node]
         assert stored <= debt.stored, "what was stored is settled once"
-        gone = marks - debt.late
         debt.stored -= stored
-        debt.marks -= gone
+        debt.marks -= marks - debt.late
         debt.is_served = False
         debt.failures = 0
         debt.due_s = 0.0
-        return gone
 
     def waiting(self, node: NodeId, now_s: float) -> None:
         """The node did not answer, or settled nothing: it is tried later, and later."""

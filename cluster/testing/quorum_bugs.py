@@ -223,9 +223,9 @@ class _NoBoundPerNode(HintBook):
 class _LateMarkLost(HintBook):
     """A mark made while the node answered is taken for an old one."""
 
-    def settled(self, node: NodeId, *, stored: int, marks: frozenset[int]) -> frozenset[int]:
+    def removable(self, node: NodeId, marks: frozenset[int]) -> frozenset[int]:
         self._debts[node].late.clear()
-        return super().settled(node, stored=stored, marks=marks)
+        return super().removable(node, marks)
 
 
 class _MarkedUnderWay(HintBook):

@@ -377,9 +377,10 @@ class _Hints:
             self.book.waiting(node, self.now_s)
             return
         self.owed -= {(node, blob) for blob in covered}
-        gone = self.book.settled(node, stored=len(blobs), marks=marks)
+        gone = self.book.removable(node, marks)
         self.rows -= {(node, blob) for blob in blobs}
         self.marks -= {(node, partition) for partition in gone}
+        self.book.settled(node, stored=len(blobs), marks=gone)
 
     def restart(self) -> None:
         """The node that owes is killed; its disk is left."""

@@ -204,11 +204,13 @@ class BlobHints:
         """One round: to every node that is there and due. Raises as `write`."""
         members = self._nodes()
         self._look_who_is_back(members)
+        due = self._book.due(trio.current_time())
+        for node in due:
+            if node not in members:
+                await self._forget(node)
         async with trio.open_nursery() as nursery:
-            for node in self._book.due(trio.current_time()):
-                if node not in members:
-                    await self._forget(node)
-                elif self._is_alive(node):
+            for node in due:
+                if node in members and self._is_alive(node):
                     nursery.start_soon(self._tell, node)
 
     def _look_who_is_back(self, members: tuple[int, ...]) -> None:
@@ -234,17 +236,26 @@ class BlobHints:
         except (PeerError, BlobStreamBroken) as error:
             self._log.debug("hints are not delivered", node=node, reason=str(error))
             is_settled = False
-        except trio.Cancelled:
-            self._book.waiting(node, trio.current_time())
-            raise
+        if is_settled:
+            is_settled = await self._remove_settled(node, blob_ids, frozenset(marks))
         if not is_settled:
             self._book.waiting(node, trio.current_time())
-            return
-        gone = self._book.settled(node, stored=len(blob_ids), marks=frozenset(marks))
+
+    async def _remove_settled(
+        self, node: int, blob_ids: list[bytes], marks: frozenset[int]
+    ) -> bool:
+        """What a node has taken over goes off the disk, then out of the book; whether it did."""
+        gone = self._book.removable(node, marks)
+        try:
+            await self._remove(node, blob_ids, gone)
+        except (Overloaded, DiskError) as error:
+            self._log.info("hints cannot be removed", node=node, reason=str(error))
+            return False
+        self._book.settled(node, stored=len(blob_ids), marks=gone)
         for blob_id in blob_ids:
             self._recent.pop((node, blob_id), None)
         self._counts.hints_delivered += len(blob_ids)
-        await self._remove(node, blob_ids, gone)
+        return True
 
     async def _remove(self, node: int, blob_ids: list[bytes], marks: frozenset[int]) -> None:
         await self._engine.parts.pipeline.change(

@@ -167,8 +167,11 @@ class BlobMender:
         while True:
             begun_s = trio.current_time()
             first = self._random.token_bytes(ID_BYTES)
-            await self.scrub(after=first, until=b"\xff" * ID_BYTES)
-            await self.scrub(after=b"", until=first)
+            try:
+                await self.scrub(after=first, until=b"\xff" * ID_BYTES)
+                await self.scrub(after=b"", until=first)
+            except (Overloaded, DiskError) as error:
+                self._log.warning("scrubbing was broken off", reason=str(error))
             pause_s = begun_s + self._settings.scrub_interval_s - trio.current_time()
             await trio.sleep(max(pause_s, self._settings.interval_s))
 
