@@ -19,7 +19,7 @@ import trio
 from msgspec import Struct, field
 
 from cluster.base.errors import IdentityError
-from cluster.base.ports import Applied, Handlers, Peers
+from cluster.base.ports import Applied, Handlers, Liveness, Peers
 from cluster.drivers.groups import GroupHost
 from cluster.drivers.groups_frames import encode_members
 from cluster.drivers.groups_log import Wal
@@ -58,13 +58,19 @@ class ClusterSettings(Struct, frozen=True):
 
 
 class NodePorts(Struct, frozen=True):
-    """The world of a node, beside its engine and its log."""
+    """The world of a node, beside its engine and its log. Without `liveness` every node is taken
+    to be there."""
 
     peers: Peers
     handlers: Handlers
     clock: Clock
     random: Random
     threads: Threads
+    liveness: Liveness | None = None
+
+    def is_alive(self, node: int) -> bool:
+        """Whether a node seems to be there."""
+        return self.liveness is None or self.liveness.is_alive(node)
 
 
 class ClusterNode:
@@ -167,7 +173,7 @@ class _Builder(Struct, frozen=True):
             proposer=proposer,
             placement=placement,
             nodes=names.all,
-            is_alive=lambda _: True,
+            is_alive=ports.is_alive,
             peers=ports.peers,
             handlers=ports.handlers,
             clock=ports.clock,
