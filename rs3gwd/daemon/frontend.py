@@ -22,6 +22,7 @@ from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.gateway.listener import ListenAddress
 from rs3gwd.gateway.pages import Pages as GatewayPages
 from rs3gwd.gateway.pages import Readiness
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.transform.keyring import Keyring
@@ -54,6 +55,7 @@ def make_gateway(
     pages: Pages,
     ports: Ports,
     stores: Stores,
+    uses: KeyUses,
     sharers: int = 1,
 ) -> Gateway:
     """The front, not serving yet; `sharers` processes divide the node's bounds among them.
@@ -80,6 +82,7 @@ def make_gateway(
             default_encryption=default_encryption(config.default_encryption),
             takes_customer_keys_in_clear=config.customer_keys_in_clear,
             secrets=keyring,
+            uses=uses,
             web_documents=HttpsDocuments(ca_path=config.oidc_ca_file, threads=ports.threads),
         )
     )

@@ -16,6 +16,7 @@ from rs3gwd.config import Config
 from rs3gwd.daemon.administering import AdminHandler, with_workers
 from rs3gwd.daemon.figures import register_front, register_workers
 from rs3gwd.daemon.frontend import Pages, Ports, make_gateway, tls_context
+from rs3gwd.daemon.key_using import store_key_uses
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.daemon.stores import Stores
@@ -26,6 +27,7 @@ from rs3gwd.engine.core_service import CoreService
 from rs3gwd.engine.engine import Engine
 from rs3gwd.gateway.gateway import Gateway
 from rs3gwd.gateway.listener import bind_shared
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.observe.metrics import Metrics
 from rs3gwd.transform.keyring import Keyring
 
@@ -91,6 +93,7 @@ class LocalFront:
     async def serve(self, ground: Ground, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         config = self._config
         secure = bool(config.tls_cert_path)
+        uses = KeyUses(config.region)
         self._gateway = gateway = make_gateway(
             config,
             ground.engine,
@@ -101,10 +104,12 @@ class LocalFront:
             pages=Pages(self._render, ground.metrics_token),
             ports=self._ports,
             stores=ground.stores,
+            uses=uses,
         )
         register_front(self._metrics, gateway, self._watcher)
         async with trio.open_nursery() as nursery:
             await nursery.start(gateway.serve)
+            nursery.start_soon(store_key_uses, uses, ground.stores.store)
             task_status.started(gateway.addresses[0])
 
     def administer(self, handle: AdminHandler) -> AdminHandler:

@@ -37,6 +37,7 @@ from rs3gwd.daemon.control import (
 )
 from rs3gwd.daemon.figures import register_front, register_log, register_worker_engine
 from rs3gwd.daemon.frontend import Pages, Ports, make_gateway
+from rs3gwd.daemon.key_using import store_key_uses
 from rs3gwd.daemon.keyrings import open_keyring
 from rs3gwd.daemon.logs import Logs, open_logs
 from rs3gwd.daemon.memory import give_back_memory
@@ -48,6 +49,7 @@ from rs3gwd.engine.shared_state import SharedState
 from rs3gwd.engine.system import FileDisk, SystemClock, SystemRandom, TrioThreads
 from rs3gwd.engine.worker_engine import WorkerEngine
 from rs3gwd.gateway.listener import ListenAddress
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.observe.metrics import Metrics
 
 SCRAPE_SECONDS_MAX = 10.0
@@ -144,6 +146,8 @@ class Worker:
         begin = self._begin
         self._scrapes = Scrapes(self._talk)
         keyring = await open_keyring(begin.config, engine, self._ports)
+        stores = local_stores(engine)
+        uses = KeyUses(begin.config.region)
         self._gateway = make_gateway(
             begin.config,
             engine,
@@ -153,7 +157,8 @@ class Worker:
             observer=self._watcher,
             pages=Pages(self._scrapes.scrape, begin.metrics_token),
             ports=self._ports,
-            stores=local_stores(engine),
+            stores=stores,
+            uses=uses,
             sharers=begin.count,
         )
         register_front(self._metrics, self._gateway, self._watcher)
@@ -166,6 +171,7 @@ class Worker:
             gc.freeze()
             self._talk.send(Ready())
             nursery.start_soon(self._beat)
+            nursery.start_soon(store_key_uses, uses, stores.store)
             nursery.start_soon(give_back_memory, self._ports.threads)
             self._log.info("worker ready", pid=os.getpid())
             await self._listen(nursery)

@@ -16,6 +16,7 @@ from rs3gwd.iam.brake import Brake
 from rs3gwd.iam.bucket_access import AccessCache, BucketAccess
 from rs3gwd.iam.gate import Gate
 from rs3gwd.iam.identities.permissions import PermissionCache
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.iam.payload import PayloadPlan
 from rs3gwd.iam.principal import Decision
 
@@ -36,7 +37,8 @@ class Services(Struct, frozen=True):
     bucket and a key sees it (both may be empty), once accounts, keys and policies are current.
     `secrets` keeps the secrets of access keys and the tokens of sessions; None where there are no
     sessions and no secret is wrapped. `web_documents` fetches the keys of identity providers; None
-    where nobody is asked. `brake` slows whoever fails to prove who they are.
+    where nobody is asked. `brake` slows whoever fails to prove who they are,
+    `uses` notes when keys are used.
     """
 
     store: ObjectStore
@@ -60,6 +62,7 @@ class Services(Struct, frozen=True):
     secrets: SecretWrapper | None = None
     web_documents: WebDocuments | None = None
     brake: Brake = field(default_factory=Brake)
+    uses: KeyUses | None = None
 
 
 class Call(Struct, frozen=True):

@@ -28,6 +28,7 @@ from rs3gwd.base.errors import (
 from rs3gwd.base.http import Request, Response
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
+from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.service import QueryPorts, QueryService, service_of
 from rs3gwd.iam.signers import NotOpened, Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache
@@ -70,6 +71,7 @@ class S3Service:
                 permissions=services.permissions,
                 signers=self._signers,
                 secrets=services.secrets,
+                uses=services.uses,
                 issuers=None
                 if services.web_documents is None
                 else Issuers(services.web_documents, services.clock),
@@ -163,6 +165,7 @@ class S3Service:
                 except NotOpened:
                     return self._answer_when_opened(request, services)
             principal = authenticated.principal.access_key_id
+            self._note_use(authenticated.principal)
             if authenticated.query_headers:
                 request = _with_headers(request, authenticated.query_headers)
                 # A header may choose the operation (x-amz-copy-source).
@@ -203,6 +206,7 @@ class S3Service:
             )
             response.operation = _FORM_UPLOAD
             principal = sender.access_key_id
+            self._note_use(sender)
         except Rs3gwError as error:
             response = self._refusal(error, request, route)
         response.principal = principal
@@ -229,6 +233,10 @@ class S3Service:
             response = self._refusal(error, request, route, call)
         response.principal = authenticated.principal.access_key_id
         return response
+
+    def _note_use(self, principal: Principal) -> None:
+        if self._services.uses is not None:
+            self._services.uses.note(principal, "s3", self._services.clock.now_ms())
 
     def _authenticate(self, request: Request) -> Authenticated:
         return authenticate(

@@ -20,6 +20,7 @@ from rs3gwd.base.new_buckets import NewBuckets
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.base.web_documents import WebDocuments
 from rs3gwd.iam.brake import Brake
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.s3.call import Services
 from rs3gwd.s3.service import S3Service
 from rs3gwd.testing.bytes_body import BytesBody
@@ -85,6 +86,7 @@ class S3World:
         takes_customer_keys_in_clear: bool = False,
         web_documents: WebDocuments | None = None,
         brake: Brake | None = None,
+        uses: KeyUses | None = None,
     ) -> None:
         self.region = region
         self.store = MemoryStore()
@@ -117,6 +119,7 @@ class S3World:
                 secrets=self.secrets,
                 web_documents=web_documents,
                 brake=brake or Brake(burst=1 << 40),
+                uses=uses,
             )
         )
 

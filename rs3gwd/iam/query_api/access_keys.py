@@ -17,7 +17,8 @@ from rs3gwd.iam.accounts import make_access_key
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.names import ACCESS_KEYS_MAX, invalid
 from rs3gwd.iam.key_secrets import sealed_key
-from rs3gwd.iam.query_api.call import QueryCall, Result, show_time
+from rs3gwd.iam.query_api.call import QueryCall, Result, arn_of, show_time
+from rs3gwd.iam.query_api.permission import require_on
 
 
 def owner_of_keys(call: QueryCall) -> str:
@@ -74,6 +75,27 @@ async def delete_access_key(call: QueryCall) -> Result:
     """DeleteAccessKey."""
     await call.store.submit(DeleteAccessKey(_find(call).access_key_id))
     return None
+
+
+async def get_access_key_last_used(call: QueryCall) -> Result:
+    """GetAccessKeyLastUsed, of any key of the account whose user the caller may ask about."""
+    wanted = call.form.text("AccessKeyId")
+    keys = call.directory.access_keys(call.canonical_id)
+    key = next((each for each in keys if each.access_key_id == wanted), None)
+    if key is None or not (key.user_name or call.principal.is_root):
+        raise ApiError("NoSuchEntity", f"The Access Key with id {wanted} cannot be found.")
+    if key.user_name:
+        owner = call.find(IdentityKind.USER, key.user_name)
+        require_on(call, "iam:GetAccessKeyLastUsed", arn_of(owner))
+    is_used = bool(key.used_ms)
+    return {
+        "UserName": key.user_name or None,
+        "AccessKeyLastUsed": {
+            "LastUsedDate": show_time(key.used_ms) if is_used else None,
+            "ServiceName": key.used_service if is_used else "N/A",
+            "Region": key.used_region if is_used else "N/A",
+        },
+    }
 
 
 async def get_caller_identity(call: QueryCall) -> Result:

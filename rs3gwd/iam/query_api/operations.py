@@ -90,6 +90,7 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
     Row("ListAccessKeys", Target.KEYS, access_keys.list_access_keys),
     Row("UpdateAccessKey", Target.KEYS, access_keys.update_access_key),
     Row("DeleteAccessKey", Target.KEYS, access_keys.delete_access_key),
+    Row("GetAccessKeyLastUsed", Target.KEYS, access_keys.get_access_key_last_used),
     Row(
         "GetCallerIdentity",
         Target.ANY,

@@ -20,6 +20,7 @@ from rs3gwd.base.http import Request, Response
 from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random
 from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.identities.permissions import PermissionCache
+from rs3gwd.iam.key_uses import KeyUses
 from rs3gwd.iam.principal import Principal
 from rs3gwd.iam.query_api.call import QueryCall
 from rs3gwd.iam.query_api.errors import error_response
@@ -53,6 +54,7 @@ class QueryPorts(Struct, frozen=True):
     signers: Signers
     secrets: SecretWrapper | None = None
     issuers: Issuers | None = None
+    uses: KeyUses | None = None
 
 
 class QueryService:
@@ -71,6 +73,8 @@ class QueryService:
             if "authorization" in request.headers:
                 who = await self._authenticate(request, service, body)
                 principal = who.access_key_id
+                if self._ports.uses is not None:
+                    self._ports.uses.note(who, service.scope, self._ports.clock.now_ms())
                 form = read_form(body)
                 row = self._row(service, form)
             else:
