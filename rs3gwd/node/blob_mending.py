@@ -149,7 +149,8 @@ class BlobMender:
         return False
 
     async def _replace(self, blob: BlobRef) -> None:
-        remote = RemoteBlob(self._sources, BlobPiece(blob, 0, blob.size_bytes))
+        piece = BlobPiece(blob, 0, blob.size_bytes)
+        remote = RemoteBlob(self._sources, piece, is_damaged_here=True)
         async with self._depot.stage(blob.blob_id, size_bytes=blob.size_bytes) as stage:
             try:
                 while data := await remote.read():

@@ -64,6 +64,7 @@ class BlobParts:
         self.hints = _hints(ports, self.counts, settings)
         self.remote = RemoteSources(
             node=ports.node,
+            store=ports.engine,
             peers=ports.peers,
             placement=ports.placement,
             nodes=ports.nodes,

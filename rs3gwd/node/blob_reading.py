@@ -142,7 +142,9 @@ class _Scattered:
         await self._open_elsewhere(rest, damaged)
 
     async def _open_elsewhere(self, piece: BlobPiece, damaged: Damage | None) -> None:
-        remote = RemoteBlob(self._sources.remote, piece, pin=self._pin)
+        remote = RemoteBlob(
+            self._sources.remote, piece, pin=self._pin, is_damaged_here=damaged is not None
+        )
         self._stack.callback(remote.close)
         self._reader = remote
         try:

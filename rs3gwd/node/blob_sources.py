@@ -21,9 +21,16 @@ from cluster.base.ports import Peers
 from cluster.quorum.hedging import HedgeBudget
 from cluster.quorum.latencies import Latencies
 from cluster.quorum.reading import Close, Fault, Open, Outcome, ReadPlan, order_nodes
-from rs3gwd.base.errors import Overloaded, VersionGone
+from rs3gwd.base.errors import (
+    BlobNotHere,
+    DataCorrupt,
+    FormatError,
+    Overloaded,
+    VersionGone,
+)
 from rs3gwd.base.records import BlobRef
 from rs3gwd.engine.bodies import BlobPiece
+from rs3gwd.engine.store_reads import StoreReads
 from rs3gwd.node.blob_counts import BlobCounts
 from rs3gwd.node.blob_errors import BlobStreamBroken, BlobUnknown, BlobUnreadable
 from rs3gwd.node.blob_frames import GET_METHOD, VERSION, FrameStream, GetHead, encode
@@ -52,6 +59,7 @@ class RemoteSources:
         self,
         *,
         node: int,
+        store: StoreReads,
         peers: Peers,
         placement: Placement,
         nodes: Callable[[], tuple[int, ...]],
@@ -64,9 +72,10 @@ class RemoteSources:
         self.counts = counts
         self.idle_s = settings.idle_s
         self.on_fault = on_fault
-        self._node = node
+        self.node = node
+        self.store = store
         self._placement = placement
-        self._nodes = nodes
+        self.nodes = nodes
         self._is_alive = is_alive
         self._latencies = Latencies()
         self._budget = HedgeBudget(settings.hedge_share)
@@ -88,19 +97,19 @@ class RemoteSources:
     def holders(self, blob_id: bytes) -> tuple[int, ...]:
         """The other nodes that should have a blob."""
         order = self._placement.read_order(blob_id)
-        return tuple(node for node in order if node != self._node)
+        return tuple(node for node in order if node != self.node)
 
     def should_have(self, node: int, blob_id: bytes) -> bool:
         """Whether a node is to keep a blob."""
         return self._placement.holds(blob_id, node)
 
-    def begin(self, piece: BlobPiece) -> ReadPlan:
+    def begin(self, piece: BlobPiece, *, is_damaged_here: bool) -> ReadPlan:
         """The plan of one range: the nodes that should have the blob first, then any other, which
-        may have held it before."""
+        may have held it before; at last, where its blob is damaged, this node itself."""
         now_s = trio.current_time()
         self.counts.remote_reads += 1
         holders = self.holders(piece.blob.blob_id)
-        others = [node for node in self._nodes() if node not in holders and node != self._node]
+        others = [node for node in self.nodes() if node not in holders and node != self.node]
         order = [
             node
             for group in (holders, tuple(others))
@@ -108,6 +117,8 @@ class RemoteSources:
                 group, is_alive=self._is_alive, latencies=self._latencies, now_s=now_s
             )
         ]
+        if is_damaged_here:
+            order.append(self.node)
         return ReadPlan(
             order,
             start=piece.start,
@@ -143,6 +154,9 @@ class _Source:
 
     async def _receive(self, notify: Callable[[], None]) -> None:
         head, sources = self._head, self._sources
+        if self.node == sources.node:
+            await self._receive_here(notify)
+            return
         async with sources.peers.open(self.node, GET_METHOD, encode(head)) as stream:
             frames = FrameStream(stream, idle_s=sources.idle_s)
             position = head.start
@@ -151,22 +165,48 @@ class _Source:
                 position += len(data)
                 if not data or position > head.end:
                     raise BlobStreamBroken("another number of bytes than was asked for")
-                self.pieces.append(data)
-                notify()
-                while len(self.pieces) >= PIECES_AHEAD and position < head.end:
-                    self.room = trio.Event()
-                    await self.room.wait()
+                await self._put(data, notify, is_last=position == head.end)
             await frames.summed()
+
+    async def _receive_here(self, notify: Callable[[], None]) -> None:
+        """The good blocks of this node's own blob."""
+        head = self._head
+        blob = BlobRef(head.blob_id, head.size_bytes)
+        try:
+            async with self._sources.store.open_blob(blob, head.start, head.end) as reader:
+                while data := await reader.read():
+                    await self._put(bytes(data), notify, is_last=False)
+        except BlobNotHere as error:
+            raise BlobUnknown(str(error)) from error
+        except (DataCorrupt, FormatError) as error:
+            raise BlobUnreadable(str(error)) from error
+
+    async def _put(self, data: bytes, notify: Callable[[], None], *, is_last: bool) -> None:
+        self.pieces.append(data)
+        notify()
+        while len(self.pieces) >= PIECES_AHEAD and not is_last:
+            self.room = trio.Event()
+            await self.room.wait()
 
 
 class RemoteBlob:
-    """A range of one blob, from whichever other nodes give it; `close` ends it."""
+    """A range of one blob, from whichever other nodes give it; `close` ends it.
 
-    def __init__(self, sources: RemoteSources, piece: BlobPiece, *, pin: bytes = b"") -> None:
+    `is_damaged_here`: this node has it, and some blocks of it may be good.
+    """
+
+    def __init__(
+        self,
+        sources: RemoteSources,
+        piece: BlobPiece,
+        *,
+        pin: bytes = b"",
+        is_damaged_here: bool = False,
+    ) -> None:
         self._sources = sources
         self._piece = piece
         self._pin = pin
-        self._plan = sources.begin(piece)
+        self._plan = sources.begin(piece, is_damaged_here=is_damaged_here)
         self._open: dict[int, _Source] = {}
         self._arrived = trio.Event()
         self._failures: list[ClusterError] = []
@@ -174,7 +214,7 @@ class RemoteBlob:
     async def read(self) -> bytes:
         """The next bytes, checked; empty at the end.
 
-        Raises VersionGone (every node answered that it does not have the blob), Overloaded.
+        Raises VersionGone (every other node answered that it does not have the blob), Overloaded.
         """
         plan = self._plan
         if data := self._take():
@@ -239,7 +279,8 @@ class RemoteBlob:
 
     def _tell(self, node: int, fault: Fault) -> None:
         blob = self._piece.blob
-        if fault is not Fault.BROKEN and self._sources.should_have(node, blob.blob_id):
+        is_other = node != self._sources.node
+        if is_other and fault is not Fault.BROKEN and self._sources.should_have(node, blob.blob_id):
             self._sources.on_fault(node, blob, fault)
 
     def _do(self, actions: list[Open | Close]) -> None:
@@ -257,14 +298,15 @@ class RemoteBlob:
 
     def _nobody(self) -> Exception:
         blob_id = self._piece.blob.blob_id.hex()
-        if self._failures and self._plan.is_unknown:
+        faults = [fault for node, fault in self._plan.faults if node != self._sources.node]
+        if faults and all(fault is Fault.UNKNOWN for fault in faults):
             return VersionGone(f"no node keeps blob {blob_id}")
         reason = str(self._failures[-1]) if self._failures else "there is no other node"
         return Overloaded(f"no node gives blob {blob_id}: {reason}")
 
 
 def _fault_of(error: ClusterError) -> Fault:
-    code = error.remote_code if isinstance(error, RemoteFailure) else ""
+    code = error.remote_code if isinstance(error, RemoteFailure) else error.code
     if code == BlobUnknown.code:
         return Fault.UNKNOWN
     return Fault.DAMAGED if code == BlobUnreadable.code else Fault.BROKEN

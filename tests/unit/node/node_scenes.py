@@ -67,9 +67,13 @@ def lanes_busy(node: WorldNode) -> int:
 def damage_blob(node: WorldNode, blob_id: bytes, *, at: int) -> None:
     """Flips a byte of a blob's payload on the disk of a node."""
     with node.engine.environment.read() as txn:
-        extent = get_blob(txn, blob_id).extents[0]
+        extents = get_blob(txn, blob_id).extents
+    for extent in extents:
+        if at < extent.payload_bytes:
+            break
+        at -= extent.payload_bytes
     descriptor = node.disk.open(segment_path(extent.segment_id))
-    place = extent.offset + RECORD_HEADER_BYTES + at % extent.payload_bytes
+    place = extent.offset + RECORD_HEADER_BYTES + at
     (old,) = node.disk.pread(descriptor, 1, place)
     node.disk.pwrite(descriptor, [bytes([old ^ 1])], place)
     node.disk.close(descriptor)

@@ -51,6 +51,7 @@ from rs3gwd.testing.cluster_world import (
 )
 
 ALL_IDS = b"\xff" * 16
+BLOCK = 64 << 10
 
 
 def test_a_slow_replica_slows_no_read(tmp_path: Path) -> None:
@@ -276,6 +277,32 @@ def test_one_good_copy_is_enough_and_heals_the_others(tmp_path: Path) -> None:
             assert await read_here(node, b"k") == body(300_000)
 
     play(tmp_path, scene, seed=28)
+
+
+def test_a_blob_is_put_together_from_what_is_good_of_each_copy(tmp_path: Path) -> None:
+    """With damage on every replica, at places that overlap on two at most, each node serves the
+    right bytes and heals."""
+
+    async def scene(world: ClusterWorld) -> None:
+        await make_bucket(world.nodes[1].store)
+        await put(world.nodes[1].store, b"k", big)
+        await world.wait_equal()
+        blob = blob_of(world.nodes[1], b"k")
+        bad = {1: (0, 30 * BLOCK), 2: (0, 60 * BLOCK), 3: (30 * BLOCK, 60 * BLOCK)}
+        for number, places in bad.items():
+            for at in places:
+                damage_blob(world.nodes[number], blob.blob_id, at=at)
+        for node in world.nodes.values():
+            assert await get(node.store, b"k") == big
+        await world.wait_until(
+            lambda: all(each.cluster.blobs.counts.repaired for each in world.nodes.values()),
+            within_s=200.0,
+        )
+        for node in world.nodes.values():
+            assert await read_here(node, b"k") == big
+
+    big = body(251) * 20_000
+    play(tmp_path, scene, seed=35)
 
 
 def test_a_small_body_that_is_damaged_is_read_elsewhere_and_mended(tmp_path: Path) -> None:
