@@ -91,6 +91,14 @@ class ClusterProcess:
 
     end_if_running = stop
 
+    def kill(self) -> None:
+        """SIGKILL to all, one after the other within milliseconds."""
+        if self._front is not None:
+            self._front.close()
+            self._front = None
+        for node in self.nodes.values():
+            node.kill()
+
     def tail(self, lines: int = 40) -> str:
         """The ends of the nodes' logs."""
         return "\n".join(

@@ -1,4 +1,8 @@
-"""Real nodes for real clients: one over http, one over TLS, each for the whole session."""
+"""Real nodes for real clients: one over http, one over TLS, and three that are one store.
+
+Each serves the whole session. On three nodes each connection goes to the next of them, and boto3
+makes one for each request (`endpoints.s3_client`).
+"""
 
 import subprocess
 import uuid
@@ -9,17 +13,34 @@ import pytest
 import trustme
 from endpoints import Endpoint, s3_client
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import NodeProcess
 
+LONG_ON_THREE = ("test_client_programs.py", "test_client_commands.py")
+"""What starts a program for each test; what runs on three nodes by default is in SHORT_ON_THREE."""
 
-@pytest.fixture(scope="session", params=["http", "https"])
+SHORT_ON_THREE = ("test_aws_cli_v1", "boto3_crt", "test_s3fs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Most programs meet three nodes in the long run alone."""
+    for item in items:
+        is_short = any(short in item.name for short in SHORT_ON_THREE)
+        if "[three" in item.name and item.path.name in LONG_ON_THREE and not is_short:
+            item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(scope="session", params=["http", "https", "three"])
 def node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[NodeProcess]:
-    """A node over each scheme."""
+) -> Iterator[NodeProcess | ClusterProcess]:
+    """A node over each scheme, and three nodes."""
     folder = tmp_path_factory.mktemp(f"node-{request.param}")
+    running: NodeProcess | ClusterProcess
     if request.param == "http":
         running = NodeProcess(folder / "data")
+    elif request.param == "three":
+        running = ClusterProcess(folder / "nodes")
     else:
         authority = trustme.CA()
         issued = authority.issue_cert("localhost", "127.0.0.1")
@@ -33,7 +54,7 @@ def node(
 
 
 @pytest.fixture
-def endpoint(node: NodeProcess, tmp_path: Path) -> Endpoint:
+def endpoint(node: NodeProcess | ClusterProcess, tmp_path: Path) -> Endpoint:
     """A fresh bucket on a running node."""
     name = f"client-{uuid.uuid4().hex[:16]}"
     s3_client(node).create_bucket(Bucket=name)

@@ -3,10 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 
 
@@ -14,7 +16,7 @@ from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProc
 class Endpoint:
     """A running node and a bucket of this test's own on it."""
 
-    node: NodeProcess
+    node: NodeProcess | ClusterProcess
     bucket: str
     scratch: Path
 
@@ -51,9 +53,9 @@ class Endpoint:
         return dict.fromkeys(names, path)
 
 
-def s3_client(node: NodeProcess, **settings: object) -> "boto3.client":
-    """A boto3 client of the node's root account."""
-    return boto3.client(
+def s3_client(node: NodeProcess | ClusterProcess, **settings: object) -> Any:
+    """A boto3 client of the root account; on a cluster each request goes to another node."""
+    client = boto3.client(
         "s3",
         endpoint_url=node.url,
         aws_access_key_id=ACCESS_KEY,
@@ -62,3 +64,15 @@ def s3_client(node: NodeProcess, **settings: object) -> "boto3.client":
         verify=str(node.authority) if node.authority else None,
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, **settings),
     )
+    if isinstance(node, ClusterProcess):
+        use_every_node(client)
+    return client
+
+
+def use_every_node(client: Any) -> None:
+    """Each request has a connection of its own from now on."""
+    client.meta.events.register("before-send", _close_after)
+
+
+def _close_after(request: Any, **_: Any) -> None:
+    request.headers["Connection"] = "close"

@@ -5,14 +5,15 @@ import uuid
 from typing import Any
 
 import boto3
-from endpoints import Endpoint, s3_client
+from endpoints import Endpoint, s3_client, use_every_node
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY
 
 
 def client(endpoint: Endpoint, service: str, key: dict[str, str] | None = None) -> Any:
     """A client of the root account, or of a user's key."""
-    return boto3.client(
+    made = boto3.client(
         service,
         endpoint_url=endpoint.node.url,
         region_name=REGION,
@@ -20,6 +21,9 @@ def client(endpoint: Endpoint, service: str, key: dict[str, str] | None = None) 
         aws_secret_access_key=key["SecretAccessKey"] if key else SECRET_KEY,
         verify=str(endpoint.node.authority) if endpoint.node.authority else None,
     )
+    if isinstance(endpoint.node, ClusterProcess):
+        use_every_node(made)
+    return made
 
 
 def is_allowed(s3: Any, bucket: str, key: str) -> bool:

@@ -11,13 +11,16 @@ from rs3gwd.testing.node_process import NodeProcess
 
 
 @pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
-    """Starts nodes and stops those that still run at the end."""
-    started: list[NodeProcess] = []
+def start_node(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., NodeProcess | ClusterProcess]]:
+    """Starts nodes and stops those that still run at the end; for `ONE_AND_THREE` also clusters."""
+    started: list[NodeProcess | ClusterProcess] = []
+    kind = ClusterProcess if getattr(request, "param", "one") == "three" else NodeProcess
 
-    def start(**settings: Any) -> NodeProcess:
+    def start(**settings: Any) -> NodeProcess | ClusterProcess:
         data = settings.pop("data", tmp_path / "data")
-        node = NodeProcess(data, **settings)
+        node = kind(data, **settings)
         started.append(node)
         node.start()
         return node

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from node_clients import s3_of
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -161,11 +162,13 @@ def put(
         return before, connection.recv(65536)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """One node with one bucket."""
+@pytest.fixture(scope="module", params=[NodeProcess, ClusterProcess], ids=["one", "three"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess | ClusterProcess]:
+    """One node, and three, with one bucket."""
     folder: Path = tmp_path_factory.mktemp("kinds")
-    with NodeProcess(folder / "data") as running:
+    with request.param(folder / "data") as running:
         s3_of(running).create_bucket(Bucket="kinds")
         yield running
 

@@ -1,6 +1,6 @@
-"""What a user of AWS takes for granted, asked of one running node through boto3 alone.
+"""What a user of AWS takes for granted, asked of a running node, and of three, through boto3 alone.
 
-One node for the whole file: every test has a bucket of its own and none stops the node.
+The same for the whole file: every test has a bucket of its own and none stops the node.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from node_clients import s3_of
 
+from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 
 DOMAIN = "s3.rs3gw.localhost"
@@ -27,11 +28,13 @@ PREFIXES = ["", "a", "a/", "a/b", "dü", "h:", "zz"]
 DELIMITERS = ["", "/", "::", "b"]
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """A node that serves buckets below DOMAIN too."""
+@pytest.fixture(scope="module", params=[NodeProcess, ClusterProcess], ids=["one", "three"])
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess | ClusterProcess]:
+    """A node that serves buckets below DOMAIN too, and three nodes that do."""
     data = tmp_path_factory.mktemp("user") / "data"
-    with NodeProcess(data, environ={"RS3GW_VIRTUAL_HOST_DOMAINS": DOMAIN}) as running:
+    with request.param(data, environ={"RS3GW_VIRTUAL_HOST_DOMAINS": DOMAIN}) as running:
         yield running
 
 
