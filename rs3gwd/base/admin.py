@@ -6,6 +6,8 @@ is a Unix socket in the data directory that only the daemon's user (and root) ma
 travels further.
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
@@ -52,6 +54,15 @@ class KeyCreate(AdminRequest, frozen=True):
     account: str
     access_key_id: str | None = None
     secret: str | None = None
+
+
+class IdentityAction(AdminRequest, frozen=True):
+    """An action of the IAM query API, done as the root of `account` (canonical id, name or email);
+    `fields` are the parameters as a request would have them."""
+
+    account: str
+    action: str
+    fields: dict[str, str]
 
 
 class KeyDelete(AdminRequest, frozen=True):
@@ -134,6 +145,7 @@ AnyAdminRequest = (
     | KmsKeySetState
     | KmsStatus
     | KmsRewrap
+    | IdentityAction
 )
 
 
@@ -194,6 +206,7 @@ class AdminAnswer(Struct, frozen=True):
     figures: dict[str, bool | int | float | str] = {}
     workers: list[WorkerView] = []
     kms_keys: list[KmsKeyView] = []
+    result: dict[str, Any] = {}
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

@@ -14,6 +14,7 @@ from rs3gwd.base.admin import (
     AdminAnswer,
     AnyAdminRequest,
     BucketSetDurability,
+    IdentityAction,
     KeyCreate,
     KeyDelete,
     KeySetStatus,
@@ -43,6 +44,7 @@ from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.accounts import make_access_key, make_account
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.key_secrets import sealed_key
+from rs3gwd.iam.query_api.local import LocalPorts, act_as_root
 
 Figures = Callable[[], dict[str, int | float | str]]
 
@@ -76,6 +78,7 @@ class Administration:
             AccountList: self._list_accounts,
             AccountDelete: self._delete_account,
             KeyCreate: self._create_key,
+            IdentityAction: self._act,
             KeyDelete: self._delete_key,
             KeySetStatus: self._set_key_status,
             BucketSetDurability: self._set_durability,
@@ -132,6 +135,17 @@ class Administration:
         stored = await sealed_key(key, self._secrets)
         await self._store.submit(PutAccessKey(access_key=stored))
         return AdminAnswer(accounts=[self._view(account)], keys=[_view_key(key, with_secret=True)])
+
+    async def _act(self, request: IdentityAction) -> AdminAnswer:
+        ports = LocalPorts(
+            store=self._store,
+            directory=self._directory,
+            clock=self._clock,
+            random=self._random,
+            secrets=self._secrets,
+        )
+        account = self._find(request.account)
+        return AdminAnswer(result=await act_as_root(ports, account, request.action, request.fields))
 
     async def _delete_key(self, request: KeyDelete) -> AdminAnswer:
         await self._store.submit(DeleteAccessKey(access_key_id=request.access_key_id))

@@ -1,8 +1,8 @@
-"""`rs3gwctl`: accounts, buckets, keys, status, workers, check, repair of the node on this machine.
+"""`rs3gwctl`: accounts, identities, buckets, keys, workers, check and repair of a node.
 
-Everything but `policy`, which asks files, works on a data directory: through the daemon's admin
-socket where one runs, on the store itself where none does. Exit status: 0, 1 when the command
-failed or `check` found something, 2 for a command line that is not understood.
+Everything but `policy`, which asks files, works on a data directory of this machine: through the
+daemon's admin socket where one runs, on the store itself where none does. Exit status: 0, 1 when
+the command failed or `check` found something, 2 for a command line that is not understood.
 """
 
 import json
@@ -15,6 +15,7 @@ import rs3gwd
 from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
+from tools.rs3gwctl.identities import group, managed_policy, role, user
 from tools.rs3gwctl.inspection import check, repair
 from tools.rs3gwctl.kms import kms
 from tools.rs3gwctl.policy import policy
@@ -52,7 +53,19 @@ def status(context: click.Context) -> None:
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
 
 
-for command in (account, bucket, check, kms, policy, repair, workers):
+for command in (
+    account,
+    bucket,
+    check,
+    group,
+    kms,
+    managed_policy,
+    policy,
+    repair,
+    role,
+    user,
+    workers,
+):
     main.add_command(command)
 
 
