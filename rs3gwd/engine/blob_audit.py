@@ -5,8 +5,9 @@ which blobs it lacks, and keeps that as MISSING rows. Where it cannot have learn
 layout gave it a partition, or because too much was owed to it, it compares: every blob that some
 record names, that it should keep and of which it has no row gets one.
 
-The walk is done in short steps, each in a transaction of its own, and what it found is looked at
-once more in the transaction that writes: the record may be gone by then.
+The walk is done in short steps, so that it leaves room for requests, over one read transaction;
+what it found is looked at once more in the transaction that writes: the record may be gone by then.
+Pages that the store frees meanwhile cannot be used again, so that a walk is for when it is needed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from rs3gwd.engine.tables import PART_CODEC, Table
 
 Wants = Callable[[bytes], bool]
 
-LACKING_MAX = 100_000
-"""Blobs that one walk gives: about 20 MB. Whoever gets so many walks again."""
+STEP_BLOBS = 1000
+"""Blobs of one step: some 10 ms of a thread."""
 
 
 class Lacking(Struct, frozen=True):
@@ -43,15 +44,27 @@ class Lacking(Struct, frozen=True):
     part_row: bytes = b""
 
 
-def find_lacking(environment: Environment, wants: Wants, on_damage: DamageReport) -> list[Lacking]:
-    """The blobs that this node wants and has no row of, at most LACKING_MAX; in a thread."""
-    with environment.read() as txn:
-        wanted = (
-            each
-            for each in _named(txn, on_damage)
-            if wants(each.blob.blob_id) and not _is_known(txn, each.blob.blob_id)
-        )
-        return list(islice(wanted, LACKING_MAX))
+class LackingWalk:
+    """A walk over every blob that a record names; `close` ends it, whether it is done or not."""
+
+    def __init__(self, environment: Environment, wants: Wants, on_damage: DamageReport) -> None:
+        self._wants = wants
+        self._txn = environment.read()
+        self._blobs = _named(self._txn, on_damage)
+
+    def step(self) -> list[Lacking] | None:
+        """Of the next blobs those that this node wants and has no row of; None at the end. In a
+        thread."""
+        some = list(islice(self._blobs, STEP_BLOBS))
+        if not some:
+            return None
+        wanted = [each for each in some if self._wants(each.blob.blob_id)]
+        return [each for each in wanted if not _is_known(self._txn, each.blob.blob_id)]
+
+    def close(self) -> None:
+        """Ends the transaction."""
+        self._blobs = iter(())
+        self._txn.abort()
 
 
 def note_lacking(txn: Transaction, found: Sequence[Lacking]) -> int:

@@ -80,9 +80,10 @@ def list_partition_hints(txn: Transaction, node: int) -> list[int]:
     return [int.from_bytes(key[9:], "big") for key in _keys(txn, _key(node, PARTITION_HINT))]
 
 
-def list_own_partitions(txn: Transaction) -> list[int]:
-    """The partitions that this node is to compare."""
-    return [int.from_bytes(key[9:], "big") for key in _keys(txn, _key(0, OWN_PARTITION))]
+def list_own_partitions(txn: Transaction) -> dict[int, bytes]:
+    """The partitions that this node is to compare, each with its mark."""
+    keys = list(_keys(txn, _key(0, OWN_PARTITION)))
+    return {int.from_bytes(key[9:], "big"): txn.get(Table.HINTS, key) or b"" for key in keys}
 
 
 def remove_hints(
@@ -95,9 +96,11 @@ def remove_hints(
         txn.delete(Table.HINTS, _key(node, PARTITION_HINT) + _u16(partition))
 
 
-def remove_own_partition(txn: Transaction, partition: int) -> None:
-    """This node has compared a partition."""
-    txn.delete(Table.HINTS, _key(0, OWN_PARTITION) + _u16(partition))
+def remove_own_partition(txn: Transaction, partition: int, mark: bytes) -> None:
+    """This node has compared a partition; a mark that was made since then stays."""
+    key = _key(0, OWN_PARTITION) + _u16(partition)
+    if txn.get(Table.HINTS, key) == mark:
+        txn.delete(Table.HINTS, key)
 
 
 def count_hints(txn: Transaction) -> dict[int, Owed]:

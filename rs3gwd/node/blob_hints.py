@@ -48,7 +48,8 @@ HINTS_METHOD = "blob.hints"
 VERSION = 1
 BATCH_MAX = 1000
 RECENT_MAX = 4096
-NOTED_PER_COMMIT = 500
+STEP_PAUSE_S = 0.01
+"""Between two steps of a comparison: about half of a thread is enough for it."""
 
 
 class HintSettings(Struct, frozen=True):
@@ -305,27 +306,29 @@ class BlobHints:
     async def compare(self) -> int:
         """One round over the partitions that are to be compared; how many blobs are missing now
         that were not known to be. Raises Overloaded, DiskError."""
-        partitions = frozenset(self._engine.look_up(hints.list_own_partitions))
-        if not partitions:
+        marks = self._engine.look_up(hints.list_own_partitions)
+        if not marks:
             return 0
         await self._proposer.wait_current(self._proposer.all_groups)
-        found = await self._threads.run(partial(self._find_lacking, partitions))
+        walk = blob_audit.LackingWalk(
+            self._engine.environment, partial(self._is_ours, frozenset(marks)), self._report
+        )
         pipeline = self._engine.parts.pipeline
         count = 0
-        for start in range(0, len(found), NOTED_PER_COMMIT):
-            some = found[start : start + NOTED_PER_COMMIT]
-            count += await pipeline.change(partial(_note, some))
-        if len(found) < blob_audit.LACKING_MAX:
-            await pipeline.change(partial(_compared, partitions))
-        self._log.info("compared partitions", partitions=len(partitions), missing=count)
+        try:
+            while (found := await self._threads.run(walk.step)) is not None:
+                if found:
+                    count += await pipeline.change(partial(_note, found))
+                await trio.sleep(STEP_PAUSE_S)
+        finally:
+            walk.close()
+        await pipeline.change(partial(_compared, marks))
+        self._log.info("compared partitions", partitions=len(marks), missing=count)
         return count
 
-    def _find_lacking(self, partitions: frozenset[int]) -> list[blob_audit.Lacking]:
-        def wants(blob_id: bytes) -> bool:
-            in_question = partition_of(blob_id) in partitions
-            return in_question and self._placement.holds(blob_id, self._node)
-
-        return blob_audit.find_lacking(self._engine.environment, wants, self._report)
+    def _is_ours(self, partitions: frozenset[int], blob_id: bytes) -> bool:
+        in_question = partition_of(blob_id) in partitions
+        return in_question and self._placement.holds(blob_id, self._node)
 
     def _report(self, error: DataCorrupt | FormatError) -> None:
         self._log.warning("a damaged row was passed over", reason=str(error))
@@ -346,6 +349,6 @@ def _note(found: list[blob_audit.Lacking], txn: Transaction, _: Ledger) -> int:
     return blob_audit.note_lacking(txn, found)
 
 
-def _compared(partitions: frozenset[int], txn: Transaction, _: Ledger) -> None:
-    for partition in partitions:
-        hints.remove_own_partition(txn, partition)
+def _compared(marks: dict[int, bytes], txn: Transaction, _: Ledger) -> None:
+    for partition, mark in marks.items():
+        hints.remove_own_partition(txn, partition, mark)

@@ -39,7 +39,8 @@ def test_hints_are_listed_for_their_node_until_they_are_removed(env: Environment
         assert hints.list_blob_hints(txn, 7, limit=10) == [ONE, TWO]
         assert hints.list_blob_hints(txn, 7, limit=1) == [ONE]
         assert hints.list_partition_hints(txn, 7) == [1023]
-        assert hints.list_own_partitions(txn) == [2, 3]
+        marks = hints.list_own_partitions(txn)
+        assert list(marks) == [2, 3]
         owed = hints.count_hints(txn)
         assert {node: (each.blobs, each.partitions) for node, each in owed.items()} == {
             7: (2, {1023}),
@@ -47,12 +48,22 @@ def test_hints_are_listed_for_their_node_until_they_are_removed(env: Environment
         }
     with env.write() as txn:
         hints.remove_hints(txn, 7, [ONE, TWO], [1023])
-        hints.remove_own_partition(txn, 2)
+        hints.remove_own_partition(txn, 2, marks[2])
     with env.read() as txn:
         assert hints.list_blob_hints(txn, 7, limit=10) == []
         assert hints.list_partition_hints(txn, 7) == []
-        assert hints.list_own_partitions(txn) == [3]
+        assert list(hints.list_own_partitions(txn)) == [3]
         assert hints.list_blob_hints(txn, 8, limit=10) == [THREE]
+
+
+def test_a_mark_made_anew_outlives_the_comparison(env: Environment) -> None:
+    """The comparison that is being made began before it."""
+    with env.write() as txn:
+        hints.put_own_partitions(txn, [3], now_ms=5)
+        (mark,) = hints.list_own_partitions(txn).values()
+        hints.put_own_partitions(txn, [3], now_ms=6)
+        hints.remove_own_partition(txn, 3, mark)
+        assert list(hints.list_own_partitions(txn)) == [3]
 
 
 def test_a_hint_that_is_there_is_counted_as_repeated(env: Environment) -> None:
