@@ -38,6 +38,7 @@ from rs3gwd.daemon.keyrings import make_keyring
 from rs3gwd.daemon.logs import Logs
 from rs3gwd.daemon.memory import give_back_memory
 from rs3gwd.daemon.opening import claim_store, data_root, open_engine
+from rs3gwd.daemon.proving import when_current
 from rs3gwd.daemon.rewrapping import Rewrapping
 from rs3gwd.daemon.stores import Stores
 from rs3gwd.daemon.watching import EngineWatcher
@@ -208,7 +209,7 @@ class Node:
         )
         return AdminServer(
             str(data_root(self._config) / SOCKET_PATH),
-            front.administer(keys.before(administration.handle)),
+            front.administer(when_current(stores, keys.before(administration.handle))),
             on_failure=lambda error: self._log.error("admin request failed", exc_info=error),
         )
 

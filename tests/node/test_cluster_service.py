@@ -9,11 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 import trio
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from rs3gwd.base.admin import (
+    SOCKET_PATH,
+    AccountCreate,
+    AccountList,
+    AdminAnswer,
+    AdminRequest,
+)
 from rs3gwd.testing.cluster_process import ClusterProcess
 from rs3gwd.testing.http_client import HttpClient
 from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
@@ -249,3 +257,32 @@ def test_a_listing_shows_every_key_acknowledged_before_it(cluster: ClusterProces
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(work, number) for number in range(3)]:
             done.result()
+
+
+async def test_what_rs3gwctl_changed_at_one_node_it_shows_at_the_others(
+    cluster: ClusterProcess,
+) -> None:
+    """Accounts made at each node's socket by turns; at once the next one lists them and refuses
+    their keys' ids a second time."""
+    nodes = list(cluster.nodes.values())
+    for number in range(15):
+        key = f"AKIAMADETWICE{number:07d}"
+        made = await admin(nodes[number % 3], AccountCreate(f"made{number}", access_key_id=key))
+        assert made.error == ""
+        asked = nodes[(number + 1) % 3]
+        names = {each.display_name for each in (await admin(asked, AccountList())).accounts}
+        assert names >= {f"made{each}" for each in range(number + 1)}
+        again = await admin(asked, AccountCreate(f"again{number}", access_key_id=key))
+        assert "exists already" in again.message
+
+
+async def admin(node: NodeProcess, request: AdminRequest) -> AdminAnswer:
+    """One frame to a node's socket, and the answer."""
+    stream = await trio.open_unix_socket(str(node.data / SOCKET_PATH))
+    async with stream:
+        payload = msgspec.msgpack.encode(request)
+        await stream.send_all(len(payload).to_bytes(4, "big") + payload)
+        data = b""
+        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+            data += await stream.receive_some(65536)
+    return msgspec.msgpack.decode(data[4:], type=AdminAnswer)
