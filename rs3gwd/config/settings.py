@@ -115,6 +115,18 @@ class Config(ClusterOptions, frozen=True, kw_only=True):
             shape="lower-case domain names",
         ),
     ] = ()
+    website_domains: Annotated[
+        tuple[str, ...],
+        Spec(
+            Topic.LISTEN,
+            "RS3GW_WEBSITE_DOMAINS",
+            "Domains below which the first labels of Host name a bucket that is served as a static "
+            "website: with `web.example.org`, `http://photos.web.example.org/` is the website of "
+            "the bucket photos, for readers without a signature.",
+            pattern=_DOMAIN,
+            shape="lower-case domain names",
+        ),
+    ] = ()
 
     workers: Annotated[
         int,

@@ -73,6 +73,7 @@ def make_gateway(
             threads=ports.threads,
             region=config.region,
             virtual_host_domains=config.virtual_host_domains,
+            website_domains=config.website_domains,
             presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
             durability_default=config.durability_default,
             new_buckets=config.new_buckets,

@@ -48,6 +48,7 @@ class Services(Struct, frozen=True):
     threads: Threads
     region: str
     virtual_host_domains: tuple[str, ...] = ()
+    website_domains: tuple[str, ...] = ()
     presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"})
     durability_default: Durability = Durability.STRICT
     host_id: str = ""

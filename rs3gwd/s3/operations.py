@@ -54,6 +54,11 @@ from rs3gwd.s3.bucket_tagging import (
     put_bucket_tagging,
 )
 from rs3gwd.s3.bucket_versioning import get_bucket_versioning, put_bucket_versioning
+from rs3gwd.s3.bucket_website import (
+    delete_bucket_website,
+    get_bucket_website,
+    put_bucket_website,
+)
 from rs3gwd.s3.buckets import (
     create_bucket,
     delete_bucket,
@@ -471,9 +476,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "s3:PutBucketRequestPayment",
         put_bucket_request_payment,
     ),
-    _row("GetBucketWebsite", "GET /Bucket?website", "s3:GetBucketWebsite"),
-    _row("PutBucketWebsite", "PUT /Bucket?website", "s3:PutBucketWebsite"),
-    _row("DeleteBucketWebsite", "DELETE /Bucket?website", "s3:DeleteBucketWebsite"),
+    _row("GetBucketWebsite", "GET /Bucket?website", "s3:GetBucketWebsite", get_bucket_website),
+    _row("PutBucketWebsite", "PUT /Bucket?website", "s3:PutBucketWebsite", put_bucket_website),
+    _row(
+        "DeleteBucketWebsite",
+        "DELETE /Bucket?website",
+        "s3:DeleteBucketWebsite",
+        delete_bucket_website,
+    ),
     _row(
         "GetObjectLockConfiguration",
         "GET /Bucket?object-lock",

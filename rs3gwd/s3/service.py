@@ -35,12 +35,15 @@ from rs3gwd.iam.sigv4 import SigningKeyCache
 from rs3gwd.iam.web_identity.issuers import Issuers
 from rs3gwd.s3.admission import admit
 from rs3gwd.s3.bucket_cors import answer_preflight, cross_origin_headers
+from rs3gwd.s3.bucket_website import OPERATION as WEBSITE_OPERATION
+from rs3gwd.s3.bucket_website import answer_website
 from rs3gwd.s3.call import Call, Services
 from rs3gwd.s3.errors import error_response
 from rs3gwd.s3.permission import bucket_arn
 from rs3gwd.s3.post_object import OPERATION as _FORM_UPLOAD
 from rs3gwd.s3.post_object import post_object
 from rs3gwd.s3.route import Route, Router
+from rs3gwd.s3.website import bucket_of_website
 
 _PREFLIGHT = "Preflight"
 
@@ -89,9 +92,24 @@ class S3Service:
 
     def begin(self, request: Request) -> Response | Awaitable[Response]:
         """The same as far as it goes without waiting: the response, or what waits for it."""
+        if self._services.website_domains:
+            bucket = bucket_of_website(request.host, self._services.website_domains)
+            if bucket is not None:
+                return self._answer_website(request, bucket)
         if self._services.begin_store is not None:
             return self._begin_when_current(request)
         return self._begin(request, self._services)
+
+    async def _answer_website(self, request: Request, bucket: str) -> Response:
+        store = self._services.store
+        try:
+            if self._services.begin_store is not None:
+                store = await self._services.begin_store(bucket, b"")
+            return await answer_website(request, bucket, store, self.handle)
+        except Rs3gwError as error:
+            return self._error_response(
+                error, request, bucket=bucket, key=b"", operation=WEBSITE_OPERATION
+            )
 
     async def _begin_when_current(self, request: Request) -> Response:
         """Nobody is asked who they are before it is known that this node knows who there is."""

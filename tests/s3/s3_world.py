@@ -4,8 +4,11 @@ No network and no disk: a request goes straight into `S3Service`. Signatures com
 so that a mistake of our own signing would not be repeated here.
 """
 
+from __future__ import annotations
+
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
@@ -29,6 +32,9 @@ from rs3gwd.testing.memory_secrets import MemorySecrets
 from rs3gwd.testing.memory_store import MemoryStore
 from rs3gwd.testing.random import SeededRandom
 from rs3gwd.testing.threads import InlineThreads
+
+if TYPE_CHECKING:
+    from three_nodes import ThreeNodes
 
 HOST = "127.0.0.1:9000"
 ALICE = AccountRecord(
@@ -80,6 +86,7 @@ class S3World:
         *,
         region: str = "us-east-1",
         domains: tuple[str, ...] = (),
+        website_domains: tuple[str, ...] = (),
         presigned_v2_methods: frozenset[str] = frozenset({"GET", "HEAD"}),
         new_buckets: NewBuckets = NewBuckets.AWS_2023,
         keys: ObjectKeys | None = None,
@@ -89,7 +96,8 @@ class S3World:
         uses: KeyUses | None = None,
     ) -> None:
         self.region = region
-        self.store = MemoryStore()
+        self.nodes = self.open_nodes()
+        self.store: Any = self.nodes.store if self.nodes else MemoryStore()
         self.secrets = MemorySecrets()
         # botocore signs with the time of day.
         self.clock = ManualClock(int(time.time()) * 1000)
@@ -103,28 +111,35 @@ class S3World:
                     created_ms=0,
                 )
             )
-        self.service = S3Service(
-            Services(
-                store=self.store,
-                directory=self.store.directory,
-                clock=self.clock,
-                random=SeededRandom(1),
-                threads=InlineThreads(),
-                region=region,
-                virtual_host_domains=domains,
-                presigned_v2_methods=presigned_v2_methods,
-                new_buckets=new_buckets,
-                keys=keys,
-                takes_customer_keys_in_clear=takes_customer_keys_in_clear,
-                secrets=self.secrets,
-                web_documents=web_documents,
-                brake=brake or Brake(burst=1 << 40),
-                uses=uses,
-            )
+        services = Services(
+            store=self.store,
+            directory=self.store.directory,
+            clock=self.clock,
+            random=SeededRandom(1),
+            threads=InlineThreads(),
+            region=region,
+            virtual_host_domains=domains,
+            website_domains=website_domains,
+            presigned_v2_methods=presigned_v2_methods,
+            new_buckets=new_buckets,
+            keys=keys,
+            takes_customer_keys_in_clear=takes_customer_keys_in_clear,
+            secrets=self.secrets,
+            web_documents=web_documents,
+            brake=brake or Brake(burst=1 << 40),
+            uses=uses,
         )
+        self.service: Any = self.nodes.serve(services) if self.nodes else S3Service(services)
+
+    @staticmethod
+    def open_nodes() -> ThreeNodes | None:
+        """Three nodes to stand on; here none, but the reference store (see conftest.py)."""
+        return None
 
     def snapshot(self) -> bytes:
         """All that the store holds, to be compared."""
+        if self.nodes is not None:
+            return self.nodes.snapshot()
         state = self.store.state
         return msgspec.msgpack.encode([state.buckets, state.blobs, state.last_seq, state.last_id])
 

@@ -39,7 +39,7 @@ from rs3gwd.s3.errors import (
 HTTP_STATUSES = {301, 304, 307, 400, 403, 404, 405, 409, 411, 412, 416, 500, 501, 503, 507}
 
 
-QUERY_API = {"identities", "query_api", "sessions"}
+QUERY_API = {"identities", "query_api", "sessions", "web_identity"}
 """Packages whose errors are answers of the query API, which has a table of its own."""
 
 BETWEEN_NODES = "blob_errors.py"
