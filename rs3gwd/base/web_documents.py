@@ -8,7 +8,7 @@ from rs3gwd.base.errors import Rs3gwError
 class DocumentUnavailable(Rs3gwError):
     """A document could not be had; the text says why, and holds nothing of its content."""
 
-    code = "IDPCommunicationError"
+    code = "ServiceUnavailable"
 
 
 class WebDocuments(Protocol):
