@@ -104,3 +104,29 @@ class ClusterOptions(Struct, frozen=True, kw_only=True):
             key="cluster.scrub_bytes_per_second",
         ),
     ] = 8_388_608
+    cluster_probe_interval_ms: Annotated[
+        int,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_PROBE_INTERVAL_MS",
+            "Each node probes another one so often, over UDP at its address in "
+            "cluster.seed_nodes; a dead one is known after 6 to 30 intervals. Reads try living "
+            "nodes first; nothing else depends on it.",
+            unit="ms",
+            least=100,
+            most=10_000,
+            key="cluster.probe_interval_ms",
+        ),
+    ] = 500
+    cluster_zone: Annotated[
+        str,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_ZONE",
+            "What this node has in common with those that fail together with it, such as a rack or "
+            "a data centre; told to the other nodes.",
+            pattern=r"[A-Za-z0-9._-]{0,64}",
+            shape="letters, digits, dot, dash, underscore",
+            key="cluster.zone",
+        ),
+    ] = ""

@@ -18,6 +18,7 @@ import trio
 from cluster.authority.certificates import PeerCertificate
 from cluster.base.errors import IdentityError
 from cluster.drivers.authority import AuthorityFolder
+from cluster.drivers.gossip import Gossip
 from cluster.drivers.transport import Transport
 from cluster.drivers.transport_network import Address, TlsNetwork
 from cluster.raft.identity import NodeIdentity
@@ -25,6 +26,7 @@ from cluster.wal.wal import Wal
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.config import Config
 from rs3gwd.daemon.frontend import Ports
+from rs3gwd.daemon.gossiping import open_gossip
 from rs3gwd.daemon.opening import data_root
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.daemon.stores import Stores, local_stores
@@ -61,7 +63,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
             token = ports.random.token_bytes(16)
             identity = NodeIdentity(certificate.cluster, certificate.node, token)
         _check_certificate(identity, certificate)
-        async with _cluster_node(config, engine, ports, wal, identity, folder) as node:
+        async with _cluster_node(config, engine, ports, wal, identity, folder) as (node, gossip):
             founder = min(seed_addresses(config))
             yield Stores(
                 node.store,
@@ -69,6 +71,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 node.store.begin,
                 is_founder=identity.node == founder,
                 blobs=node.blobs,
+                gossip=gossip,
             )
     finally:
         await ports.threads.run(wal.close)
@@ -82,7 +85,7 @@ async def _cluster_node(
     wal: Wal,
     identity: NodeIdentity,
     folder: AuthorityFolder,
-) -> AsyncIterator[ClusterNode]:
+) -> AsyncIterator[tuple[ClusterNode, Gossip]]:
     addresses = seed_addresses(config)
     if identity.node not in addresses:
         raise IdentityError(f"cluster.seed_nodes does not say where node {identity.node} listens")
@@ -96,25 +99,42 @@ async def _cluster_node(
     transport = Transport(
         identity, network, check=partial(_check_peer, identity), random=ports.random
     )
-    node = await ClusterNode.open(
-        engine,
-        identity=identity,
-        members=tuple(sorted(addresses)),
-        wal=wal,
-        ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads),
-        settings=ClusterSettings(
-            groups=config.cluster_groups,
-            copies=config.replication_factor,
-            blobs=_blob_settings(config),
-        ),
-    )
-    async with trio.open_nursery() as nursery:
+    async with (
+        open_gossip(
+            config,
+            identity=identity,
+            addresses=addresses,
+            peers=transport,
+            handlers=transport,
+            clock=ports.clock,
+            random=ports.random,
+        ) as gossip,
+        trio.open_nursery() as nursery,
+    ):
+        node = await ClusterNode.open(
+            engine,
+            identity=identity,
+            members=tuple(sorted(addresses)),
+            wal=wal,
+            ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads, gossip),
+            settings=_cluster_settings(config),
+        )
         nursery.start_soon(transport.run)
+        nursery.start_soon(gossip.run)
         await nursery.start(node.run)
         await _wait_majority(node)
-        yield node
+        yield node, gossip
+        await gossip.leave()
         await transport.drain()
         nursery.cancel_scope.cancel()
+
+
+def _cluster_settings(config: Config) -> ClusterSettings:
+    return ClusterSettings(
+        groups=config.cluster_groups,
+        copies=config.replication_factor,
+        blobs=_blob_settings(config),
+    )
 
 
 def _blob_settings(config: Config) -> BlobSettings:

@@ -33,6 +33,7 @@ from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_blobs, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
 from rs3gwd.daemon.fronts import Front, Ground, LocalFront, WorkerFront
+from rs3gwd.daemon.gossiping import register_gossip
 from rs3gwd.daemon.key_administering import KeyAdministration
 from rs3gwd.daemon.keyrings import make_keyring
 from rs3gwd.daemon.logs import Logs
@@ -146,6 +147,8 @@ class Node:
         register_engine(self._metrics, engine, self._engine_watcher)
         if stores.blobs is not None:
             register_blobs(self._metrics, stores.blobs)
+        if stores.gossip is not None:
+            register_gossip(self._metrics, stores.gossip)
         register_log(self._metrics, self._logs.writer)
         ground = Ground(
             engine=engine,

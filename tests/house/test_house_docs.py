@@ -14,6 +14,7 @@ from rs3gwd.daemon.figures import (
     register_log,
     register_workers,
 )
+from rs3gwd.daemon.gossiping import register_gossip
 from rs3gwd.observe.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,7 @@ def register_all(metrics: Metrics) -> None:
     absent: Any = object()
     register_engine(metrics, absent, absent)
     register_blobs(metrics, absent)
+    register_gossip(metrics, absent)
     register_front(metrics, absent, absent)
     register_log(metrics, absent)
     register_workers(metrics, absent)
