@@ -126,6 +126,7 @@ class StoreSession:
         self._bucket = bucket
         self._key = key
         self._proved: set[int] = set()
+        self._writes = 0
 
     # What is proved.
 
@@ -139,8 +140,16 @@ class StoreSession:
     async def _prove(self, groups: set[int]) -> None:
         missing = groups - self._proved
         if missing:
+            writes = self._writes
             await self._parts.proposer.wait_current(sorted(missing))
-            self._proved |= missing
+            # A proof that was under way when the request wrote may not show what it wrote.
+            if writes == self._writes:
+                self._proved |= missing
+
+    def _doubt(self) -> None:
+        """What this request reads next must show what it wrote, which this node may not yet."""
+        self._writes += 1
+        self._proved.clear()
 
     async def _prove_system(self) -> None:
         await self._prove({SYSTEM_GROUP})
@@ -287,8 +296,12 @@ class StoreSession:
     async def submit(self, command: AnyCommand, staged: StagedBlob | None = None) -> CommandResult:
         """Raises OutcomeUnknown, too: the change may have been made, or may yet be."""
         assert getattr(command, "blob", None) == (staged.ref if staged is not None else None)
-        # What this request reads next must show what it wrote, which this node may not yet.
-        self._proved.clear()
+        try:
+            return await self._submit(command, staged)
+        finally:
+            self._doubt()
+
+    async def _submit(self, command: AnyCommand, staged: StagedBlob | None) -> CommandResult:
         if isinstance(command, DeleteBucket):
             await self._parts.buckets.delete(command.name)
             return None
@@ -311,6 +324,7 @@ class StoreSession:
         try:
             return await self._parts.proposer.propose(SYSTEM_GROUP, command)
         finally:
+            self._doubt()
             with suppress(Overloaded):  # the outcome is what counts
                 await self._prove({SYSTEM_GROUP})
 
