@@ -37,6 +37,7 @@ from rs3gwd.node.blob_mending import MendingSettings
 from rs3gwd.node.blob_parts import BlobSettings
 from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+from rs3gwd.node.hybrid_clock import FIRST_SECONDS
 
 AUTHORITY_FOLDER = "cluster"
 WAL_FOLDER = "wal"
@@ -72,6 +73,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 is_founder=identity.node == founder,
                 blobs=node.blobs,
                 gossip=gossip,
+                clock=node.clock,
             )
     finally:
         await ports.threads.run(wal.close)
@@ -146,7 +148,7 @@ def _blob_settings(config: Config) -> BlobSettings:
 
 
 async def _wait_majority(node: ClusterNode) -> None:
-    """Until this node can read: nodes of a cluster start in any order."""
+    """Until this node can read and knows the time: nodes of a cluster start in any order."""
     log = structlog.get_logger()
     while True:
         try:
@@ -154,7 +156,9 @@ async def _wait_majority(node: ClusterNode) -> None:
         except Overloaded as error:
             log.info("waiting for a majority of the cluster", reason=str(error))
         else:
-            return
+            break
+    while not node.clock.is_proved:
+        await trio.sleep(FIRST_SECONDS)
 
 
 def seed_addresses(config: Config) -> dict[int, Address]:

@@ -68,7 +68,7 @@ def make_gateway(
             store=stores.store,
             directory=stores.directory,
             begin_store=stores.begin,
-            clock=ports.clock,
+            clock=stores.clock or ports.clock,
             random=ports.random,
             threads=ports.threads,
             region=config.region,

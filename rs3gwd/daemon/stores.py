@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from cluster.drivers.gossip import Gossip
-from rs3gwd.base.ports import Directory, ObjectStore
+from rs3gwd.base.ports import Clock, Directory, ObjectStore
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.node.blob_parts import BlobParts
 from rs3gwd.node.local import LocalDirectory, LocalStore
@@ -14,7 +14,8 @@ from rs3gwd.node.local import LocalDirectory, LocalStore
 class Stores(Struct, frozen=True):
     """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
     `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
-    moves the bytes of a cluster, `gossip` says which of its nodes seem to be there."""
+    moves the bytes of a cluster, `gossip` says which of its nodes seem to be there,
+    `clock` is that of all its nodes."""
 
     store: ObjectStore
     directory: Directory
@@ -22,6 +23,7 @@ class Stores(Struct, frozen=True):
     is_founder: bool = True
     blobs: BlobParts | None = None
     gossip: Gossip | None = None
+    clock: Clock | None = None
 
 
 def local_stores(engine: EngineFace) -> Stores:

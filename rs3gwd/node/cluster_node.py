@@ -34,6 +34,7 @@ from rs3gwd.engine.tables import Table
 from rs3gwd.node.blob_parts import BlobParts, BlobPorts, BlobSettings
 from rs3gwd.node.bucket_coordinator import BucketCoordinator
 from rs3gwd.node.cluster_store import ClusterParts, ClusterStore
+from rs3gwd.node.hybrid_clock import HybridClock
 from rs3gwd.node.local import LocalDirectory
 from rs3gwd.node.placement import COPIES_DEFAULT, HashedPlacement, Placement
 from rs3gwd.node.proposing import Proposer, ProposingSettings
@@ -81,6 +82,7 @@ class ClusterNode:
         self.host = host
         self.parts = parts
         self.blobs = tasks.blobs
+        self.clock = tasks.clock
         self.store = ClusterStore(parts)
         self.directory = LocalDirectory(engine)
         self._tasks = tasks
@@ -143,6 +145,7 @@ class ClusterNode:
             await nursery.start(self.host.run)
             nursery.start_soon(self.parts.buckets.run)
             nursery.start_soon(self._tasks.forgetter.run)
+            nursery.start_soon(self.clock.run)
             task_status.started()
 
 
@@ -151,6 +154,7 @@ class _Tasks(Struct, frozen=True):
 
     blobs: BlobParts
     forgetter: UploadForgetter
+    clock: HybridClock
 
 
 class _Builder(Struct, frozen=True):
@@ -165,6 +169,10 @@ class _Builder(Struct, frozen=True):
     def build(self, placement: Placement, names: _Members) -> ClusterNode:
         """The node; registers what it answers about bytes."""
         engine, ports, settings = self.engine, self.ports, self.settings
+        clock = HybridClock(
+            ports.clock, node=self.host.identity.node, members=names.all, peers=ports.peers
+        )
+        clock.register(ports.handlers)
         proposer = Proposer(engine, self.host, _count_groups(engine), settings.proposing)
         blob_ports = BlobPorts(
             node=self.host.identity.node,
@@ -195,9 +203,10 @@ class _Builder(Struct, frozen=True):
             blobs=blobs,
             forgetter=UploadForgetter(
                 proposer,
-                clock=ports.clock,
+                clock=clock,
                 retention_ms=engine.parts.settings.upload_retention_ms,
             ),
+            clock=clock,
         )
         return ClusterNode(engine, self.host, parts, tasks)
 
