@@ -37,7 +37,6 @@ from rs3gwd.node.blob_mending import MendingSettings
 from rs3gwd.node.blob_parts import BlobSettings
 from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
-from rs3gwd.node.hybrid_clock import FIRST_SECONDS
 
 AUTHORITY_FOLDER = "cluster"
 WAL_FOLDER = "wal"
@@ -157,8 +156,7 @@ async def _wait_majority(node: ClusterNode) -> None:
             log.info("waiting for a majority of the cluster", reason=str(error))
         else:
             break
-    while not node.clock.is_proved:
-        await trio.sleep(FIRST_SECONDS)
+    await node.clock.wait_proved()
 
 
 def seed_addresses(config: Config) -> dict[int, Address]:

@@ -52,6 +52,7 @@ class HybridClock:
         self._offsets: dict[int, int] = {}
         self._limit_ms: int | None = None
         self._is_held = False
+        self._proved = trio.Event()
         self._log = structlog.get_logger()
 
     def register(self, handlers: Handlers) -> None:
@@ -74,6 +75,10 @@ class HybridClock:
         """Whether a majority has said what time it is."""
         return self._limit_ms is not None
 
+    async def wait_proved(self) -> None:
+        """Until a majority has said what time it is; `run` must be active."""
+        await self._proved.wait()
+
     async def run(self) -> None:
         """Asks the others until cancelled."""
         while True:
@@ -93,6 +98,7 @@ class HybridClock:
         if len(self._offsets) >= quorum:
             reached = sorted(self._offsets.values(), reverse=True)[quorum - 1]
             self._limit_ms = reached + AHEAD_MS_MAX
+            self._proved.set()
             self._tell()
 
     async def _ask_one(self, member: int) -> None:
