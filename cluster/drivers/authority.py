@@ -6,6 +6,7 @@ Thin: what is signed and said is in `cluster.authority`. In the folder of a node
     node.pem                        this node's certificate and key, in one file: they change
                                     together or not at all
     roots.pem                       the roots it trusts, newest first
+    book                            the highest node id ever given, beside authority.key
 
 Keys are written with mode 0600 before anything is in them, and files replaced whole: written aside,
 synced, renamed. Joining has a listener of its own, because its clients have no certificate: what
@@ -34,7 +35,7 @@ from cluster.authority.certificates import (
     to_der,
 )
 from cluster.authority.joining import Challenge, Exchange, Granted, JoinHello, Proof, Refused
-from cluster.authority.tokens import JoinToken, TokenRecord
+from cluster.authority.tokens import JoinToken, TokenBook, TokenRecord
 from cluster.base.errors import BadFrame, ClusterError, IdentityError, JoinRefused, PeerError
 from cluster.base.ids import NodeId
 from cluster.base.ports import Clock, Handlers, Peers, Random, Threads
@@ -88,6 +89,14 @@ class AuthorityFolder:
     def read_node(self) -> PeerCertificate:
         """What this node's certificate says. Raises OSError, IdentityError."""
         return read_certificate(pem_to_der((self._folder / "node.pem").read_bytes()))
+
+    def write_book(self, book: TokenBook) -> None:
+        """Keeps the tokens and the highest id given; on stable storage when it returns."""
+        self._replace("book", book.encode())
+
+    def read_book(self) -> TokenBook:
+        """Raises FileNotFoundError on a node that lets nobody in, JoinRefused for damage."""
+        return TokenBook.decode((self._folder / "book").read_bytes())
 
     def _replace(self, name: str, data: bytes) -> None:
         aside = self._folder / (name + ".new")
@@ -144,9 +153,12 @@ class JoinService:
         self._context = _open_context(files)
         self._server = pem_to_der(Path(files.certificate).read_bytes())
 
-    async def serve(self, listeners: list[trio.SocketListener]) -> None:
-        """Answers nodes that join, until cancelled."""
-        await trio.serve_listeners(self._take, listeners)
+    async def serve(
+        self, listeners: list[trio.SocketListener], *, talks: trio.Nursery | None = None
+    ) -> None:
+        """Answers nodes that join, until cancelled; those that are being answered then are cut,
+        or end in the nursery `talks` within 10 seconds."""
+        await trio.serve_listeners(self._take, listeners, handler_nursery=talks)
 
     async def _take(self, plain: trio.SocketStream) -> None:
         try:

@@ -1,4 +1,4 @@
-"""`rs3gwctl`: accounts, identities, buckets, keys, workers, check and repair of a node.
+"""`rs3gwctl`: accounts, identities, buckets, keys, workers, cluster, check and repair of a node.
 
 Everything but `policy`, which asks files, works on a data directory of this machine: through the
 daemon's admin socket where one runs, on the store itself where none does. Exit status: 0, 1 when
@@ -15,6 +15,7 @@ import rs3gwd
 from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
+from tools.rs3gwctl.cluster import cluster
 from tools.rs3gwctl.identities import group, managed_policy, role, user
 from tools.rs3gwctl.inspection import check, repair
 from tools.rs3gwctl.kms import kms
@@ -57,6 +58,7 @@ for command in (
     account,
     bucket,
     check,
+    cluster,
     group,
     kms,
     managed_policy,
