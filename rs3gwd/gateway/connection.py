@@ -136,7 +136,7 @@ class Connection:
             return Handover(received=origin_form(head) + parser.take_rest())
         body = (
             RequestBody(parser, self.link, front, awaits_continue=head.expects_continue)
-            if head.content_length != 0
+            if head.content_length != 0 or head.expects_continue
             else _NO_BODY
         )
         return Exchange(front, head, self._make_request(head, body), body)

@@ -3,7 +3,8 @@
 `Expect: 100-continue` is answered on the first `receive` that finds nothing: the handler makes
 that call after it has authenticated and authorised the request, so a client whose request is
 refused never sends its body, and one whose request is good does not wait a second for nothing
-(RFC 9110 section 10.1.1; botocore waits one second).
+(RFC 9110 section 10.1.1; botocore waits one second). An empty body is asked for, too: botocore
+takes a final answer that comes first for that of the next request on the connection as well.
 """
 
 from collections.abc import Awaitable
@@ -85,6 +86,8 @@ class RequestBody:
         try:
             while (data := self._parser.next_body()) is None:
                 self._parser.feed(await self._receive_more())
+            if not data and not self.received_bytes:
+                await self._ask_for_more()
         except RequestBodyError as error:
             self._break(error)
             raise

@@ -319,11 +319,33 @@ async def test_no_continue_after_a_final_response_and_the_connection_closes(auto
         assert (answer.status, answer.headers["connection"]) == (403, "close")
 
 
-async def test_expectation_without_body_and_of_http_1_0_is_ignored(autojump_clock):
-    """No 100 goes to a request without a body, nor to HTTP/1.0 (RFC 9110 section 10.1.1)."""
+async def test_an_empty_body_is_asked_for_too_and_the_connection_kept(autojump_clock):
+    """Like S3; botocore would misread the next answer behind a final one without 100."""
+    async with running() as gateway:
+        client = gateway.connect()
+        for _ in range(2):
+            await client.send_all(put(b"", "Expect: 100-continue"))
+            assert await read_until(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            answer = await read_answer(client)
+            assert (answer.status, answer.body) == (200, b"PUT /bucket/key 0")
+            assert "connection" not in answer.headers
+
+
+async def test_who_is_refused_an_empty_body_starts_anew(autojump_clock):
+    """No 100, and no further request behind the refusal."""
+    async with running() as gateway:
+        gateway.surface.answers["/deny"] = answering(Response(403, [], b"no"))
+        data = await gateway.talk(put(b"", "Expect: 100-continue", path="/deny"))
+        assert b"100 Continue" not in data
+        (answer,) = read_answers(data)
+        assert (answer.status, answer.headers["connection"]) == (403, "close")
+
+
+async def test_an_expectation_of_http_1_0_is_ignored(autojump_clock):
+    """No 100 goes to HTTP/1.0 (RFC 9110 section 10.1.1)."""
     async with running() as gateway:
         old = put(b"hello", "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
-        data = await gateway.talk(put(b"", "Expect: 100-continue") + old)
+        data = await gateway.talk(put(b"") + old)
         assert b"100 Continue" not in data
         assert [answer.status for answer in read_answers(data)] == [200, 200]
 
