@@ -332,7 +332,7 @@ def test_buckets_are_made_listed_and_removed(s3: Any, endpoint: Endpoint) -> Non
 def test_what_is_missing_answers_501(s3: Any, endpoint: Endpoint) -> None:
     """An operation that is not done says so, instead of pretending."""
     with pytest.raises(ClientError) as caught:
-        s3.get_bucket_website(Bucket=endpoint.bucket)
+        s3.get_bucket_intelligent_tiering_configuration(Bucket=endpoint.bucket, Id="x")
     assert code(caught) == (501, "NotImplemented")
 
 
