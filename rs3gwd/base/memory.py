@@ -15,15 +15,22 @@ FREE_BYTES = 128 << 10
 """What a request may hold without asking: two chunks of the usual 64 KiB, or a document with a
 thousand short keys. 1,024 requests hold 128 MiB."""
 
+SPARE_BUFFER_BYTES = 392 << 10
+"""Room for six blocks of 64 KiB and their tags."""
+
+SPARE_BUFFERS_MAX = 16
+"""Buffers that are kept: 6 MiB."""
+
 
 class MemoryPool:
-    """Counts bytes; belongs to one event loop."""
+    """Counts bytes; belongs to one event loop. `buffers` are to be used again."""
 
-    __slots__ = ("bytes_held", "bytes_max")
+    __slots__ = ("buffers", "bytes_held", "bytes_max")
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
         self.bytes_held = 0
+        self.buffers = SpareBuffers()
 
     def take(self, size_bytes: int) -> None:
         """Takes what is needed. Raises Overloaded when there is not so much left."""
@@ -42,6 +49,28 @@ class MemoryPool:
     def give_back(self, size_bytes: int) -> None:
         """Ends a `take`."""
         self.bytes_held -= size_bytes
+
+
+class SpareBuffers:
+    """Buffers to be used again, the last one given back first: it is still in the caches.
+
+    Fresh memory has to be mapped and zeroed, which costs more than encrypting what is put there.
+    Belongs to one event loop.
+    """
+
+    __slots__ = ("_free",)
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """A buffer of SPARE_BUFFER_BYTES, with anything in it."""
+        return self._free.pop() if self._free else bytearray(SPARE_BUFFER_BYTES)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Nobody looks at it any more."""
+        if len(self._free) < SPARE_BUFFERS_MAX:
+            self._free.append(buffer)
 
 
 class Holding:

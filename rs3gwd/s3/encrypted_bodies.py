@@ -26,7 +26,7 @@ import trio
 
 from rs3gwd.base.encryption import BLOCK_BYTES, TAG_BYTES, BlockCipher
 from rs3gwd.base.errors import DataCorrupt
-from rs3gwd.base.memory import MemoryPool
+from rs3gwd.base.memory import MemoryPool, SpareBuffers
 from rs3gwd.base.ports import BodyReader, Buffer, Stage, StagedBlob, Threads
 from rs3gwd.s3.encrypted_ranges import Run
 
@@ -42,6 +42,9 @@ STEP_BYTES = 4 * BLOCK_BYTES
 """Bytes encrypted or decrypted before other tasks get their turn: 30 to 200 us, by the processor.
 A hop to a thread costs 80 and more, since a thread that lets go of the GIL for each block has to
 wait for it as often."""
+
+OPENED_BYTES_MAX = STEP_BYTES + BLOCK_BYTES
+"""What one step and a block held back can come to."""
 
 
 @asynccontextmanager
@@ -186,18 +189,28 @@ class Sealer:
 
 
 class DecryptingReader:
-    """The port `BodyReader` behind another one that gives the stored bytes of `runs`."""
+    """The port `BodyReader` behind another one that gives the stored bytes of `runs`.
+
+    `close` it at the end; what was read is not valid any more then.
+    """
 
     def __init__(
         self,
         reader: BodyReader,
         runs: Sequence[Run],
         cipher_for: Callable[[bytes], BlockCipher],
+        buffers: SpareBuffers,
     ) -> None:
         """`cipher_for` makes the cipher of a body from its salt."""
         self._reader = reader
-        self._opener = Opener(runs, cipher_for)
+        self._buffers = buffers
+        self._out = buffers.take()
+        self._opener = Opener(runs, cipher_for, self._out)
         self._stored = memoryview(b"")
+
+    def close(self) -> None:
+        """Gives the buffer back."""
+        self._buffers.give_back(self._out)
 
     async def read(self) -> Buffer:
         """The next bytes, at most 1 MiB, valid until the next call; empty at the end.
@@ -217,89 +230,81 @@ class DecryptingReader:
 
 
 class Opener:
-    """Decrypts the blocks of some runs, however the stored bytes are cut.
+    """Decrypts the blocks of some runs into `out`, however the stored bytes are cut.
 
     `held_bytes` of them belong to a block that is not complete yet.
     """
 
     __slots__ = (
-        "_cipher", "_cipher_for", "_held", "_index", "_out", "_runs", "_skip", "_start", "_take",
-        "held_bytes",
+        "_block_bytes", "_cipher", "_cipher_for", "_end", "_held", "_index", "_out", "_place",
+        "_run", "_runs", "_skip", "_take", "held_bytes", "is_done",
     )  # fmt: skip
 
-    def __init__(self, runs: Sequence[Run], cipher_for: Callable[[bytes], BlockCipher]) -> None:
-        self._runs = deque(runs)
+    def __init__(
+        self, runs: Sequence[Run], cipher_for: Callable[[bytes], BlockCipher], out: bytearray
+    ) -> None:
+        """`out` is a spare buffer, of SPARE_BUFFER_BYTES."""
+        assert len(out) >= OPENED_BYTES_MAX + STORED_BLOCK_BYTES
         self._cipher_for = cipher_for
-        self._cipher: BlockCipher | None = None
-        self._held = bytearray()
+        self._out = memoryview(out)
+        self._held = self._out[OPENED_BYTES_MAX:]
         self.held_bytes = 0
-        self._out = bytearray()
-        self._index = 0
-        self._start = 0
-        self._skip = self._runs[0].skip
-        self._take = sum(run.take for run in runs)
-
-    @property
-    def is_done(self) -> bool:
+        self.is_done = False
         """Whether all blocks were decrypted."""
-        return not self._runs
+        self._runs = iter(runs)
+        self._skip = runs[0].skip
+        self._take = sum(run.take for run in runs)
+        self._begin_run(next(self._runs))
 
     def open(self, stored: memoryview) -> memoryview:
-        """What the next stored bytes complete. Raises DataCorrupt.
+        """What the next stored bytes, at most STEP_BYTES, complete. Raises DataCorrupt.
 
         The bytes given out are valid until the next call.
         """
-        size = self.held_bytes + len(stored)
-        if len(self._out) < size:
-            self._out = bytearray(size)
-        out = memoryview(self._out)
-        filled = 0
-        while stored and self._runs:
-            wanted = self._stored_block_bytes()
-            if self.held_bytes or len(stored) < wanted:
-                take = min(wanted - self.held_bytes, len(stored))
-                self._hold(stored[:take])
-                stored = stored[take:]
-                if self.held_bytes < wanted:
+        assert len(stored) <= STEP_BYTES
+        filled = at = 0
+        while at < len(stored) and not self.is_done:
+            wanted = self._block_bytes
+            missing = wanted - self.held_bytes
+            piece = stored[at : at + missing]
+            at += len(piece)
+            if len(piece) < wanted:
+                self._held[self.held_bytes : self.held_bytes + len(piece)] = piece
+                if len(piece) < missing:
+                    self.held_bytes += len(piece)
                     break
-                filled += self._open_block(memoryview(self._held)[:wanted], out[filled:])
+                piece = self._held[:wanted]
                 self.held_bytes = 0
-            else:
-                filled += self._open_block(stored[:wanted], out[filled:])
-                stored = stored[wanted:]
+            filled += self._open_block(piece, filled)
         skip = min(self._skip, filled)
         self._skip -= skip
-        given = out[skip : min(filled, skip + self._take)]
+        given = self._out[skip : min(filled, skip + self._take)]
         self._take -= len(given)
         return given
 
-    def _stored_block_bytes(self) -> int:
-        run = self._runs[0]
-        start = run.start + self._start
-        return min(BLOCK_BYTES, run.body_bytes - start) + TAG_BYTES
-
-    def _hold(self, piece: memoryview) -> None:
-        if not self._held:
-            self._held = bytearray(STORED_BLOCK_BYTES)
-        end = self.held_bytes + len(piece)
-        self._held[self.held_bytes : end] = piece
-        self.held_bytes = end
-
-    def _open_block(self, block: memoryview, out: memoryview) -> int:
-        run = self._runs[0]
-        if self._cipher is None:
-            self._cipher = self._cipher_for(run.salt)
-            self._index = run.first_block
+    def _open_block(self, block: memoryview, filled: int) -> int:
         size = len(block) - TAG_BYTES
-        end = run.start + self._start + size
-        self._cipher.open(self._index, block, out[:size], is_last=end == run.body_bytes)
+        self._place += size
+        is_last = self._place == self._run.body_bytes
+        self._cipher.open(self._index, block, self._out[filled : filled + size], is_last=is_last)
         self._index += 1
-        self._start += size
-        if end == run.end:
-            self._runs.popleft()
-            self._cipher = None
-            self._start = 0
+        if self._place < self._end:
+            self._block_bytes = min(BLOCK_BYTES, self._run.body_bytes - self._place) + TAG_BYTES
+            return size
+        run = next(self._runs, None)
+        if run is None:
+            self.is_done = True
+        else:
+            self._begin_run(run)
         return size
+
+    def _begin_run(self, run: Run) -> None:
+        self._run = run
+        self._cipher = self._cipher_for(run.salt)
+        self._index = run.first_block
+        self._place = run.start
+        self._end = run.end
+        self._block_bytes = min(BLOCK_BYTES, run.body_bytes - run.start) + TAG_BYTES
 
 
 class _Buffers:

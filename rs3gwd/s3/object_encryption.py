@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from rs3gwd.base.encryption import SALT_BYTES, DataKey, KeyWish, ObjectKeys, stored_size
 from rs3gwd.base.errors import ApiError
+from rs3gwd.base.memory import SpareBuffers
 from rs3gwd.base.ports import BodyReader, Stage
 from rs3gwd.base.records import EncryptionKind, EncryptionRecord, UploadRecord, VersionRecord
 from rs3gwd.s3.arguments import argument_error
@@ -218,7 +219,8 @@ async def open_object(
     key = await _open_key(call, place, record, customer_key)
     manifest = None if version.manifest_id is None else await store.get_manifest(version)
     planned = plan_range(version, manifest, start, end)
-    return _DecryptedBody(store.open_body(version, planned.start, planned.end), key, planned)
+    body = store.open_body(version, planned.start, planned.end)
+    return _DecryptedBody(body, key, planned, call.services.memory.buffers)
 
 
 @asynccontextmanager
@@ -243,14 +245,18 @@ class _DecryptedBody(AbstractAsyncContextManager[BodyReader]):
         context: AbstractAsyncContextManager[BodyReader],
         key: DataKey,
         planned: EncryptedRange,
+        buffers: SpareBuffers,
     ) -> None:
         self._context = context
         self._key = key
         self._planned = planned
+        self._buffers = buffers
+        self._reader: DecryptingReader | None = None
 
     async def __aenter__(self) -> BodyReader:
         reader = await self._context.__aenter__()
-        return DecryptingReader(reader, self._planned.runs, self._key.cipher)
+        self._reader = DecryptingReader(reader, self._planned.runs, self._key.cipher, self._buffers)
+        return self._reader
 
     async def __aexit__(
         self,
@@ -258,6 +264,8 @@ class _DecryptedBody(AbstractAsyncContextManager[BodyReader]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        if self._reader is not None:
+            self._reader.close()
         return await self._context.__aexit__(kind, error, traceback)
 
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from rs3gwd.base.commands import AnyCommand, CommandResult, CreateUpload, PutObject, PutPart
 from rs3gwd.base.encryption import SALT_BYTES, BlockCipher, stored_size
-from rs3gwd.base.memory import MemoryPool
+from rs3gwd.base.memory import SPARE_BUFFER_BYTES, MemoryPool, SpareBuffers
 from rs3gwd.base.ports import BodyReader, Random, Stage, StagedBlob
 from rs3gwd.base.records import Durability, EncryptionKind, EncryptionRecord, VersionRecord
 from rs3gwd.engine.face import EngineFace
@@ -92,7 +92,8 @@ class SealedStore(LocalStore):
         if not stored or record is None:
             return stored
         planned = plan_range(version, None, 0, version.size_bytes)
-        opener = Opener(planned.runs, partial(_cipher, record.wrapped_key))
+        cipher_for = partial(_cipher, record.wrapped_key)
+        opener = Opener(planned.runs, cipher_for, bytearray(SPARE_BUFFER_BYTES))
         return bytes(opener.open(memoryview(stored)))
 
     @asynccontextmanager
@@ -105,7 +106,7 @@ class SealedStore(LocalStore):
             manifest = await self.get_manifest(version)
         planned = plan_range(version, manifest, start, end)
         async with super().open_body(version, planned.start, planned.end) as reader:
-            yield DecryptingReader(reader, planned.runs, cipher_for)
+            yield DecryptingReader(reader, planned.runs, cipher_for, SpareBuffers())
 
 
 class _NotedStage:

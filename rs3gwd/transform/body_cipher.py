@@ -41,21 +41,26 @@ def algorithm_of(cipher: str) -> Algorithm:
 
 
 class BodyDataKey:
-    """The port `DataKey`; shows its bytes to nobody."""
+    """The port `DataKey`; shows its bytes to nobody. It remembers the cipher it made last."""
 
-    __slots__ = ("_algorithm", "_key")
+    __slots__ = ("_algorithm", "_key", "_last", "_last_salt")
 
     def __init__(self, key: bytes, algorithm: Algorithm) -> None:
         self._key = key
         self._algorithm = algorithm
+        self._last: BodyCipher | None = None
+        self._last_salt = b""
 
     def __repr__(self) -> str:
         return "BodyDataKey(hidden)"
 
     def cipher(self, salt: bytes) -> BlockCipher:
         """See the port."""
-        info = _PURPOSE + bytes([self._algorithm])
-        return BodyCipher(derive_key(self._key, salt=salt, info=info), self._algorithm)
+        if self._last is None or self._last_salt != salt:
+            info = _PURPOSE + bytes([self._algorithm])
+            key = derive_key(self._key, salt=salt, info=info)
+            self._last, self._last_salt = BodyCipher(key, self._algorithm), salt
+        return self._last
 
 
 class BodyCipher:

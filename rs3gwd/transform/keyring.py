@@ -98,13 +98,7 @@ class Keyring:
         Raises ApiError KMS.NotFoundException and KMS.DisabledException, DataCorrupt (damaged, or
         sealed for another context), FormatError, KeyProviderUnavailable, KeyringRefused.
         """
-        header = read_header(wrapped)
-        if header.wrapper not in (Wrapper.KEY, Wrapper.BUCKET_KEY):
-            raise DataCorrupt(f"a key sealed with a {header.wrapper.name} is none of the keyring")
-        record = self.keys.by_id(str(uuid.UUID(bytes=header.key_id)))
-        if record is None:
-            raise no_such_key(str(uuid.UUID(bytes=header.key_id)))
-        check_enabled(record)
+        record, header = self.key_of(wrapped)
         key = await self._open_version(record, header.key_version)
         if header.wrapper is Wrapper.BUCKET_KEY:
             key = _bucket_key(key, bucket or "")
@@ -112,6 +106,21 @@ class Keyring:
             return unseal(key, wrapped, context=context)
         except WrongKey as error:
             raise DataCorrupt("a sealed key is damaged, or was sealed for another use") from error
+
+    def key_of(self, wrapped: bytes) -> tuple[KmsKeyRecord, Header]:
+        """The key that opens a sealed secret, as long as it is there and enabled.
+
+        Raises ApiError KMS.NotFoundException and KMS.DisabledException, DataCorrupt, FormatError.
+        """
+        header = read_header(wrapped)
+        if header.wrapper not in (Wrapper.KEY, Wrapper.BUCKET_KEY):
+            raise DataCorrupt(f"a key sealed with a {header.wrapper.name} is none of the keyring")
+        key_id = str(uuid.UUID(bytes=header.key_id))
+        record = self.keys.by_id(key_id)
+        if record is None:
+            raise no_such_key(key_id)
+        check_enabled(record)
+        return record, header
 
     async def wrap_secret(self, secret: bytes, *, context: bytes) -> bytes:
         """A secret that is not an object's, sealed; `context` says what for (an access key's id).

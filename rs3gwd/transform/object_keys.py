@@ -11,6 +11,10 @@ its record. What it is sealed with depends on the kind:
 The context of each sealing is the object's identity: kind, cipher, bucket, key, the caller's
 encryption context. A record that was put on another object opens nothing.
 
+The data keys of the objects read last are kept opened, since opening one takes as long as
+decrypting half a MiB. Whether the key above it is still there and enabled is looked up for each
+request all the same. Keys of SSE-C are never kept.
+
 Sources: "Protecting data with server-side encryption", "Reducing the cost of SSE-KMS with Amazon S3
 Bucket Keys" in the Amazon S3 User Guide; "Key identifiers" in the AWS KMS Developer Guide.
 """
@@ -30,6 +34,7 @@ from rs3gwd.transform.body_cipher import CIPHER_NAMES, BodyDataKey, algorithm_of
 from rs3gwd.transform.keyring import Keyring, no_such_key
 from rs3gwd.transform.sealed import (
     KEY_BYTES,
+    Algorithm,
     Header,
     Wrapper,
     WrongKey,
@@ -51,6 +56,10 @@ KMS_ACCOUNT = "000000000000"
 """The account in the ARNs of keys: they are the store's, and no account's."""
 
 
+OPENED_MAX = 1024
+"""Data keys that a process keeps opened, under 1 KiB each; beyond, the oldest makes room."""
+
+
 class KeyringObjectKeys:
     """The port `ObjectKeys` over a keyring; `region` stands in the ARNs of keys."""
 
@@ -59,6 +68,7 @@ class KeyringObjectKeys:
         self._keys = keyring.keys
         self._region = region
         self._random = random
+        self._opened: dict[tuple[bytes, bytes], BodyDataKey] = {}
 
     async def create(self, wish: KeyWish) -> tuple[EncryptionRecord, DataKey]:
         """See the port. Raises KeyringRefused and KeyProviderUnavailable too."""
@@ -96,14 +106,18 @@ class KeyringObjectKeys:
         algorithm = algorithm_of(record.cipher)
         context = _context(record, bucket, key)
         if record.kind is EncryptionKind.SSE_C:
-            data_key = _unwrap_with_customer_key(record.wrapped_key, customer_key, context)
-        else:
-            data_key = await self._keyring.unwrap(
-                record.wrapped_key, context=context, bucket=bucket
-            )
-        if len(data_key) != KEY_BYTES or not any(data_key):
-            raise DataCorrupt("what was sealed is no data key")
-        return BodyDataKey(data_key, algorithm)
+            secret = _unwrap_with_customer_key(record.wrapped_key, customer_key, context)
+            return _data_key(secret, algorithm)
+        opened = self._opened.get((record.wrapped_key, context))
+        if opened is not None:
+            self._keyring.key_of(record.wrapped_key)
+            return opened
+        secret = await self._keyring.unwrap(record.wrapped_key, context=context, bucket=bucket)
+        opened = _data_key(secret, algorithm)
+        if len(self._opened) >= OPENED_MAX:
+            del self._opened[next(iter(self._opened))]
+        self._opened[record.wrapped_key, context] = opened
+        return opened
 
     async def rewrap(
         self, record: EncryptionRecord, *, bucket: str, key: bytes
@@ -161,6 +175,13 @@ class KeyringObjectKeys:
 def key_arn(region: str, record: KmsKeyRecord) -> str:
     """The ARN of a key."""
     return f"arn:aws:kms:{region}:{KMS_ACCOUNT}:key/{record.key_id}"
+
+
+def _data_key(secret: bytes, algorithm: Algorithm) -> BodyDataKey:
+    """Raises DataCorrupt: what was sealed is no key."""
+    if len(secret) != KEY_BYTES or not any(secret):
+        raise DataCorrupt("what was sealed is no data key")
+    return BodyDataKey(secret, algorithm)
 
 
 def _unwrap_with_customer_key(wrapped: bytes, customer_key: bytes | None, context: bytes) -> bytes:

@@ -3,7 +3,14 @@
 import pytest
 
 from rs3gwd.base.errors import Overloaded
-from rs3gwd.base.memory import FREE_BYTES, Holding, MemoryPool
+from rs3gwd.base.memory import (
+    FREE_BYTES,
+    SPARE_BUFFER_BYTES,
+    SPARE_BUFFERS_MAX,
+    Holding,
+    MemoryPool,
+    SpareBuffers,
+)
 
 
 def test_a_pool_is_never_overdrawn() -> None:
@@ -44,3 +51,16 @@ def test_a_holding_takes_only_what_is_beyond_its_own_part() -> None:
     holding.release()
     holding.release()
     assert pool.bytes_held == 0
+
+
+def test_buffers_are_used_again_up_to_a_number() -> None:
+    """The last one given back comes first; what is too many goes."""
+    buffers = SpareBuffers()
+    taken = [buffers.take() for _ in range(SPARE_BUFFERS_MAX + 2)]
+    assert {len(buffer) for buffer in taken} == {SPARE_BUFFER_BYTES}
+    for buffer in taken:
+        buffers.give_back(buffer)
+    again = [buffers.take() for _ in range(SPARE_BUFFERS_MAX + 1)]
+    kept = taken[:SPARE_BUFFERS_MAX][::-1]
+    assert all(one is two for one, two in zip(again, kept, strict=False))
+    assert all(again[-1] is not each for each in taken)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rs3gwd.base.encryption import BLOCK_BYTES, TAG_BYTES, stored_size
 from rs3gwd.base.errors import DataCorrupt
-from rs3gwd.base.memory import MemoryPool
+from rs3gwd.base.memory import SPARE_BUFFER_BYTES, MemoryPool, SpareBuffers
 from rs3gwd.base.records import (
     Attributes,
     BlobRef,
@@ -20,7 +20,7 @@ from rs3gwd.base.records import (
     VersionRecord,
 )
 from rs3gwd.engine.system import TrioThreads
-from rs3gwd.s3.encrypted_bodies import DecryptingReader, Opener, Sealer, encrypting
+from rs3gwd.s3.encrypted_bodies import STEP_BYTES, DecryptingReader, Opener, Sealer, encrypting
 from rs3gwd.s3.encrypted_ranges import SINGLE_SALT, Run, plan_range
 from rs3gwd.testing.memory_keys import MemoryDataKey
 from rs3gwd.testing.memory_store import MemoryBodyReader, MemoryStage
@@ -75,7 +75,7 @@ def manifest_of(sizes: list[int]) -> ManifestRecord:
 
 
 def open_all(runs: list[Run], stored: bytes, piece: int) -> bytes:
-    opener = Opener(runs, KEY.cipher)
+    opener = Opener(runs, KEY.cipher, bytearray(SPARE_BUFFER_BYTES))
     data = b""
     for start in range(0, len(stored), piece):
         data += bytes(opener.open(memoryview(stored)[start : start + piece]))
@@ -99,7 +99,7 @@ def test_however_it_comes_the_same_is_stored(size: int, cuts: list[int]) -> None
     st.lists(st.sampled_from(SIZES), min_size=1, max_size=4).filter(lambda sizes: sum(sizes) > 0),
     st.floats(0, 1),
     st.floats(0, 1),
-    st.sampled_from([1000, BLOCK_BYTES, BLOCK_BYTES + TAG_BYTES, 1 << 20]),
+    st.sampled_from([1000, BLOCK_BYTES, BLOCK_BYTES + TAG_BYTES, STEP_BYTES]),
 )
 def test_any_range_of_parts_is_decrypted_from_the_blocks_it_touches(
     sizes: list[int], one: float, two: float, piece: int
@@ -183,7 +183,7 @@ async def test_a_stage_and_a_reader_undo_each_other(size: int) -> None:
     if not size:
         return
     planned = plan_range(version_of(size, len(stored)), None, 0, size)
-    reader = DecryptingReader(MemoryBodyReader(stored), planned.runs, KEY.cipher)
+    reader = DecryptingReader(MemoryBodyReader(stored), planned.runs, KEY.cipher, SpareBuffers())
     found = []
     while piece_read := await reader.read():
         assert len(piece_read) <= 1 << 20
@@ -196,7 +196,7 @@ async def test_stored_bytes_that_end_early_are_damage() -> None:
     data = content(100_000)
     planned = plan_range(version_of(100_000, stored_size(100_000)), None, 0, 100_000)
     source = MemoryBodyReader(seal(data)[:90_000])
-    reader = DecryptingReader(source, planned.runs, KEY.cipher)
+    reader = DecryptingReader(source, planned.runs, KEY.cipher, SpareBuffers())
     assert await reader.read()
     with pytest.raises(DataCorrupt):
         await reader.read()

@@ -10,6 +10,7 @@ from rs3gwd.base.encryption import SALT_BYTES, TAG_BYTES, DataKey, KeyWish
 from rs3gwd.base.errors import ApiError, DataCorrupt, Rs3gwError
 from rs3gwd.base.kms_keys import KmsKeyState
 from rs3gwd.base.records import EncryptionKind, EncryptionRecord
+from rs3gwd.transform import object_keys
 from rs3gwd.transform.object_keys import KeyringObjectKeys
 from rs3gwd.transform.sealed import Algorithm
 
@@ -85,9 +86,10 @@ async def test_no_two_objects_have_the_same_key() -> None:
 async def test_a_record_opens_at_its_object_alone(
     kind: EncryptionKind, bucket_key: bool, bucket: str, key: bytes
 ) -> None:
-    """A record that was moved to another object is refused."""
+    """A record that was moved to another object is refused, also once it was opened at its own."""
     world = await make_world()
     record, _ = await world.objects.create(wish_of(kind, bucket_key=bucket_key))
+    await open_at(world.objects, record)
     with pytest.raises(ApiError if kind is C else DataCorrupt):
         await open_at(world.objects, record, bucket, key)
 
@@ -113,6 +115,7 @@ async def test_a_record_that_was_changed_does_not_open(
     """Kind, cipher, context and bucket key are part of what the data key is sealed for."""
     world = await make_world()
     record, made = await world.objects.create(wish_of(kind, context='{"a":"b"}'))
+    await open_at(world.objects, record)
     changed = replace(record, **change)
     if changed == record:
         assert unseal(await open_at(world.objects, changed), seal(made)) == b"data"
@@ -126,6 +129,7 @@ async def test_every_flipped_bit_of_a_wrapped_data_key_is_refused(kind: Encrypti
     """No changed record leads to a key, and so none to bytes."""
     world = await make_world()
     record, _ = await world.objects.create(wish_of(kind))
+    await open_at(world.objects, record)
     for bit in range(len(record.wrapped_key) * 8):
         changed = bytearray(record.wrapped_key)
         changed[bit // 8] ^= 1 << bit % 8
@@ -138,6 +142,7 @@ async def test_another_callers_key_is_403() -> None:
     world = await make_world()
     record, _ = await world.objects.create(wish_of(C))
     assert CALLERS not in record.wrapped_key
+    await open_at(world.objects, record)
     for other in (CALLERS[::-1], None):
         with pytest.raises(ApiError, match="AccessDenied"):
             await world.objects.open(record, bucket="bucket", key=b"key", customer_key=other)
@@ -185,6 +190,7 @@ async def test_a_disabled_key_keeps_its_objects_closed() -> None:
     """Reads and writes are KMS.DisabledException until the key is enabled again."""
     world = await make_world()
     record, made = await world.objects.create(wish_of(KMS, key_id="mine"))
+    await open_at(world.objects, record)
     await world.management.set_state("mine", KmsKeyState.DISABLED)
     with pytest.raises(ApiError, match=r"KMS\.DisabledException"):
         await open_at(world.objects, record)
@@ -206,3 +212,13 @@ async def test_objects_of_before_a_rotation_stay_readable() -> None:
         await world.management.rotate(name)
     for record, key in made:
         assert unseal(await open_at(world.objects, record), seal(key)) == b"data"
+
+
+async def test_the_keys_kept_opened_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest makes room, and opens again when it is asked for."""
+    monkeypatch.setattr(object_keys, "OPENED_MAX", 2)
+    world = await make_world()
+    records = [await world.objects.create(wish_of(S3)) for _ in range(4)]
+    for record, made in records + records[:1]:
+        assert unseal(await open_at(world.objects, record), seal(made)) == b"data"
+        assert len(world.objects._opened) <= 2
