@@ -74,7 +74,6 @@ class Connection:
     """Serves one client over `transport`; `link` is what the gateway's sweep looks at."""
 
     __slots__ = (
-        "_answered",
         "_front",
         "_head_deadline",
         "_in_a_row",
@@ -96,7 +95,6 @@ class Connection:
         self._now = front.clock.monotonic()
         self._head_deadline = 0.0
         self._in_a_row = 0
-        self._answered = False
 
     async def serve(self) -> Handover | None:
         """Serves until the connection ends; the transport is then for the caller to close, or to
@@ -174,14 +172,14 @@ class Connection:
         front = self._front
         held_bytes = self._parser.buffered_bytes
         if not held_bytes:
-            seconds = front.limits.idle_seconds if self._answered else front.limits.head_seconds
+            seconds = front.limits.idle_seconds if self.link.answered else front.limits.head_seconds
             deadline = self._now + seconds
             self._head_deadline = 0.0
         else:
             if not self._head_deadline:
                 self._head_deadline = front.clock.monotonic() + front.limits.head_seconds
             deadline = self._head_deadline
-        if front.draining:
+        if front.draining and (self.link.answered or not front.awaits_first):
             self._send_own()
             # A request may have arrived while we decided to stop: it is served.
             data = self.link.transport.receive_nowait(front.limits.head_bytes_max)
@@ -274,7 +272,7 @@ class Connection:
             assert self._polled is not None, "only the poller sends what is queued"
             self._polled.fail(error)
             return
-        self._answered = True
+        self.link.answered = True
         self.link.deadline = now + self._front.limits.idle_seconds
 
     async def _send_page(self, head: RequestHead) -> None:
@@ -317,7 +315,7 @@ class Connection:
         if is_queued:
             return True
         self._now = exchange.finish()
-        self._answered = True
+        self.link.answered = True
         if not isinstance(body, RequestBody) or body.finished:
             if not keep and self._parser.buffered_bytes:
                 await self._linger()

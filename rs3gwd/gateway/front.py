@@ -72,7 +72,8 @@ class Front:
 
     The counters are public and changed in place by connections: a method call for each would be
     a tenth of the cost of a request. `closing` says that every response is its connection's last,
-    `draining` that no head is awaited any more. `abandoned_bytes` counts what was in memory of
+    `draining` that no head is awaited any more, but for the first one of a connection while
+    `awaits_first`. `abandoned_bytes` counts what was in memory of
     bodies that broke off since the garbage was last collected.
     """
 
@@ -97,6 +98,7 @@ class Front:
         self.heads = ResponseHeads(host_id=host_id)
         self.closing = False
         self.draining = False
+        self.awaits_first = False
         self.connections = 0
         self.requests_in_flight = 0
         self.buffered_bytes = 0

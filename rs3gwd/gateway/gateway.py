@@ -37,6 +37,9 @@ ABANDONED_BYTES_MAX = 32 << 20
 while it cancels its children, their traces and the frames hold one another, and Python counts such
 cycles by objects: a hundred of them could keep 300 MiB for hours."""
 
+FIRST_SECONDS = 1.0
+"""How long a drain awaits the first request of a connection that was just made."""
+
 if TYPE_CHECKING:
     from rs3gwd.gateway.asgi_app import AsgiApp
     from rs3gwd.gateway.handover import Hypercorn
@@ -137,7 +140,8 @@ class Gateway:
     async def drain(self, grace_seconds: float, *, idle_seconds: float = 0.0) -> int:
         """Stops: takes no new connection, closes idle ones after `idle_seconds`, lets each request
         whose head was received end within `grace_seconds` (its response says `Connection: close`)
-        and cuts what is left then. Returns how many connections were cut; `serve` has returned by
+        and cuts what is left then. A connection that was never used has FIRST_SECONDS for its first
+        request, which is on its way. Returns how many connections were cut; `serve` has returned by
         then.
 
         A client may send on an idle connection at the moment at which it is closed, and HTTP/1.1
@@ -155,9 +159,11 @@ class Gateway:
         ends_at = trio.current_time() + grace_seconds
         if idle_seconds:
             await self._wait_empty(min(grace_seconds, idle_seconds))
-        self._front.draining = True
-        for link in list(self._links):
-            link.interrupt_idle()
+        self._front.draining = self._front.awaits_first = True
+        self._interrupt_idle([link for link in self._links if link.answered])
+        await self._wait_empty(min(FIRST_SECONDS, ends_at - trio.current_time()))
+        self._front.awaits_first = False
+        self._interrupt_idle(list(self._links))
         await self._wait_empty(ends_at - trio.current_time())
         cut = self._front.connections
         if self._hypercorn is not None:
@@ -165,6 +171,10 @@ class Gateway:
         nursery.cancel_scope.cancel()
         await self._ended.wait()
         return cut
+
+    def _interrupt_idle(self, links: Sequence[Link]) -> None:
+        for link in links:
+            link.interrupt_idle()
 
     async def _wait_empty(self, seconds_max: float) -> None:
         if self._front.connections:

@@ -28,15 +28,17 @@ SENDS_IN_A_ROW_MAX = 8
 class Link:
     """The bytes of one connection.
 
-    `idle` is true while the client owes us the rest of a head, or the first byte of one.
+    `idle` is true while the client owes us the rest of a head, or the first byte of one; `answered`
+    once a request on it has had its answer.
     """
 
-    __slots__ = ("_front", "_sends_in_a_row", "deadline", "idle", "transport")
+    __slots__ = ("_front", "_sends_in_a_row", "answered", "deadline", "idle", "transport")
 
     def __init__(self, transport: Transport, front: Front) -> None:
         self.transport = transport
         self.deadline = inf
         self.idle = False
+        self.answered = False
         self._front = front
         self._sends_in_a_row = 0
 

@@ -7,6 +7,7 @@ import trio.testing
 from wire_harness import get, put, read_all, read_answer, read_answers, render_metrics, running
 
 from rs3gwd.gateway.asgi_app import make_app
+from rs3gwd.gateway.gateway import FIRST_SECONDS
 from rs3gwd.gateway.listener import ListenAddress
 from rs3gwd.gateway.pages import Pages, Readiness
 
@@ -68,6 +69,32 @@ async def test_a_patient_drain_lets_each_client_ask_once_more(autojump_clock):
         assert results == []
         assert await read_all(idle) == b""
         assert trio.current_time() - started == 5
+        await trio.testing.wait_all_tasks_blocked()
+        assert results == [0]
+
+
+async def test_a_new_connection_may_send_its_first_request(autojump_clock):
+    """Who has just connected is answered; who says nothing is closed after a second."""
+    async with running() as gateway:
+        soon, halves, silent = gateway.connect(), gateway.connect(), gateway.connect()
+        await halves.send_all(get()[:20])
+        await trio.testing.wait_all_tasks_blocked()
+        results = []
+
+        async def drain() -> None:
+            results.append(await gateway.gateway.drain(30))
+
+        started = trio.current_time()
+        gateway.nursery.start_soon(drain)
+        await trio.sleep(0.5)
+        await soon.send_all(get())
+        await halves.send_all(get()[20:])
+        for client in (soon, halves):
+            (answer,) = read_answers(await read_all(client))
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert trio.current_time() - started == 0.5
+        assert await read_all(silent) == b""
+        assert trio.current_time() - started == FIRST_SECONDS
         await trio.testing.wait_all_tasks_blocked()
         assert results == [0]
 
