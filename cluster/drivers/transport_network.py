@@ -18,6 +18,7 @@ from cluster.authority.certificates import PeerCertificate, read_certificate
 from cluster.base.errors import IdentityError, PeerUnreachable
 from cluster.base.ids import NodeId
 from cluster.drivers.transport import Accept, Secured
+from cluster.drivers.transport_tls import TlsStream
 
 Address = tuple[str, int]
 """Host and port."""
@@ -91,7 +92,7 @@ class TlsNetwork:
     async def connect(self, node: NodeId) -> Secured:
         """Dials. Raises OSError, trio.BrokenResourceError, or IdentityError for another node."""
         plain = await dial(self._addresses(node))
-        stream = trio.SSLStream(plain, self._client, https_compatible=True)
+        stream = TlsStream(plain, self._client, server_side=False)
         try:
             await stream.do_handshake()
             secured = Secured(stream, certificate_of(stream))
@@ -100,7 +101,7 @@ class TlsNetwork:
                     f"node {secured.certificate.node} answers where node {node} was dialled"
                 )
         except BaseException:
-            await trio.aclose_forcefully(plain)
+            await trio.aclose_forcefully(stream)
             raise
         return secured
 
@@ -111,7 +112,6 @@ class TlsNetwork:
             secured = await self._shake_hands(plain)
             if secured is None:
                 self.refused += 1
-                await trio.aclose_forcefully(plain)
             else:
                 await accept(secured)
 
@@ -122,13 +122,15 @@ class TlsNetwork:
         try:
             self._handshakes.acquire_on_behalf_of_nowait(plain)
         except trio.WouldBlock:
+            await trio.aclose_forcefully(plain)
             return None
-        stream = trio.SSLStream(plain, self._server, server_side=True, https_compatible=True)
+        stream = TlsStream(plain, self._server, server_side=True)
         try:
             with trio.fail_after(self._handshake_s):
                 await stream.do_handshake()
             return Secured(stream, certificate_of(stream))
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, IdentityError):
+            await trio.aclose_forcefully(stream)
             return None
         finally:
             self._handshakes.release_on_behalf_of(plain)
@@ -147,10 +149,10 @@ def context(files: TlsFiles, *, server: bool) -> ssl.SSLContext:
     return made
 
 
-def certificate_of(stream: "trio.SSLStream[trio.SocketStream]") -> PeerCertificate:
+def certificate_of(stream: TlsStream) -> PeerCertificate:
     """Whom the other end of a finished handshake proved to be. Raises IdentityError."""
-    der = stream.getpeercert(binary_form=True)
-    if not isinstance(der, bytes):
+    der = stream.certificate()
+    if der is None:
         raise IdentityError("no certificate")
     return read_certificate(der)
 

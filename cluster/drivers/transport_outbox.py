@@ -5,10 +5,14 @@ refused when the queue is full, what can wait (streams, replies) waits for room.
 protocol itself owes (windows, resets, pongs) always get in: they are few and small for a peer that
 reads, and a peer that makes us owe it more without reading loses its connection.
 
+A frame that nothing waits in front of is offered to the connection at once (`send_now`): what it
+takes never was in the queue.
+
 Invariant: bytes held never exceed the bound by more than one frame and `_OWED_BYTES_MAX`.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -22,8 +26,10 @@ _OWED_BYTES_MAX: Final = 1024 * 1024
 class Outbox:
     """A queue of whole frames, read by one writer."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, send_now: Callable[[bytes], bool]) -> None:
         self._bytes_max = bytes_max
+        self._send_now = send_now
+        self._rung = False
         self._frames: deque[bytes] = deque()
         self._closed = False
         self._filled = trio.lowlevel.ParkingLot()
@@ -54,10 +60,20 @@ class Outbox:
             raise PeerUnreachable("the connection is gone")
         self._put(frame)
 
-    async def take(self, about: int) -> bytes:
-        """The next frames together, about so many bytes or one frame; empty once closed."""
-        while not self._frames and not self._closed:
+    def ring(self) -> None:
+        """Wakes the writer although nothing may be queued."""
+        self._rung = True
+        self._filled.unpark()
+
+    async def wait(self) -> bool:
+        """Until there are frames, or it was rung for; False once closed."""
+        while not self._frames and not self._closed and not self._rung:
             await self._filled.park()
+        self._rung = False
+        return not self._closed
+
+    def take(self, about: int) -> bytes:
+        """The next frames together, about so many bytes or one frame."""
         taken: list[bytes] = []
         size = 0
         while self._frames and (not taken or size + len(self._frames[0]) <= about):
@@ -79,7 +95,10 @@ class Outbox:
         self._drained.unpark_all()
 
     def _put(self, frame: bytes) -> None:
+        self.put_count += 1
+        if not self._frames and self._send_now(frame):
+            self.taken_count += 1
+            return
         self._frames.append(frame)
         self.held += len(frame)
-        self.put_count += 1
         self._filled.unpark()

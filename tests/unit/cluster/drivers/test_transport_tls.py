@@ -17,10 +17,12 @@ from transport_world import (
     write_files,
 )
 
+from cluster.authority.certificates import read_certificate
 from cluster.base.errors import PeerUnreachable
 from cluster.base.ports import PeerStream
-from cluster.drivers.transport_network import TlsFiles, certificate_of, context
+from cluster.drivers.transport_network import TlsFiles, context
 from cluster.drivers.transport_settings import Lane
+from cluster.drivers.transport_tls import TlsStream
 
 DAY_MS = 86_400_000
 
@@ -53,7 +55,7 @@ async def test_nodes_of_one_authority_talk(tmp_path: Path) -> None:
     async with two.running(), one.running() as asking:
         assert await asking.call(2, "who", b"", timeout_s=5) == b"2 asked by 1"
         link = asking.links()[0]
-        assert isinstance(link._stream, trio.SSLStream)
+        assert isinstance(link._stream, TlsStream)
         assert link._stream.version() == "TLSv1.3"
 
 
@@ -172,9 +174,9 @@ async def test_renewed_files_count_from_the_next_handshake(tmp_path: Path) -> No
         plain = await trio.open_tcp_stream(*two.book[2])
         stream = trio.SSLStream(plain, context(one.files, server=False))
         await stream.do_handshake()
-        assert certificate_of(stream).node == 2
         der = stream.getpeercert(binary_form=True)
         assert isinstance(der, bytes)
+        assert read_certificate(der).node == 2
         assert ssl.DER_cert_to_PEM_cert(der) == await trio.Path(two.files.certificate).read_text()
         await stream.aclose()
         assert await asking.call(2, "who", b"", timeout_s=5) == b"2 asked by 1"
@@ -188,7 +190,7 @@ async def test_a_reset_connection_is_dialled_again(tmp_path: Path) -> None:
     )
     async with two.running() as serving, one.running() as asking:
         await asking.call(2, "who", b"", timeout_s=5)
-        sock = serving.links()[0]._stream.transport_stream.socket  # type: ignore[attr-defined]
+        sock = serving.links()[0]._stream._socket  # type: ignore[attr-defined]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         serving.links()[0].close()
         with trio.fail_after(10):
