@@ -177,8 +177,12 @@ class Gateway:
             link.interrupt_idle()
 
     async def _wait_empty(self, seconds_max: float) -> None:
-        if self._front.connections:
-            with trio.move_on_after(max(0.0, seconds_max)):
+        # After two turns the tasks of all connections that were taken have begun.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(max(0.0, seconds_max)):
+            while self._front.connections:
+                self._empty = trio.Event()
                 await self._empty.wait()
 
     def attach(self, stream: trio.abc.Stream, *, peer: str, secure: bool) -> None:
