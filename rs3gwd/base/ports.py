@@ -121,8 +121,9 @@ class Disk(Protocol):
         """Up to `length` bytes; fewer only at the end of the file."""
         ...
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> Buffer | None:
-        """Exactly `length` bytes, or None where they are not all in the page cache (RWF_NOWAIT)."""
+    def pread_nowait(self, descriptor: int, target: memoryview, offset: int) -> bool:
+        """Fills `target`, or says False: not all is in the page cache (RWF_NOWAIT), which may have
+        changed some of it."""
         ...
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:

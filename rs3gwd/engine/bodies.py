@@ -92,14 +92,13 @@ class Bodies:
         descriptor = self.access.peek(extent.segment_id)
         if descriptor is None or extent.payload_bytes != blob.size_bytes:
             return None
+        data = bytearray(extent.payload_bytes)
+        payload_offset = extent.offset + RECORD_HEADER_BYTES
         try:
-            data = self.disk.pread_nowait(
-                descriptor, extent.payload_bytes, extent.offset + RECORD_HEADER_BYTES
-            )
+            if not self.disk.pread_nowait(descriptor, memoryview(data), payload_offset):
+                return None
         except OSError:
             return None  # `open_body` meets the same error and says what it means
-        if data is None:
-            return None
         if crc32c(data) != extent.checksum:
             place = f"segment {extent.segment_id:016x} record at {extent.offset}"
             self.report(f"{place}: wrong checksum", extent.segment_id)

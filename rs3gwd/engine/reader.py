@@ -127,10 +127,15 @@ class RangeReader:
         self._open: OpenSegment | None = None
         self._open_id = -1
         self._ahead: tuple[Piece, Job[Loaded]] | None = None
+        self._buffer: bytearray | None = None
         self._next_part()
 
     async def close(self) -> None:
-        """Ends the reading; waits for a piece that is being read ahead."""
+        """Ends the reading; waits for a piece that is being read ahead. What was read is not valid
+        any more then."""
+        if self._buffer is not None:
+            self._access.buffers.give_back(self._buffer)
+            self._buffer = None
         if self._ahead is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._ahead[1].wait_end()
@@ -214,10 +219,18 @@ class RangeReader:
 
     def _load_cached(self, descriptor: int, piece: Piece) -> Loaded | None:
         try:
-            return load_piece(descriptor, piece, self._crcs, self._disk.pread_nowait)
+            return load_piece(descriptor, piece, self._crcs, self._pread_cached)
         except DataCorrupt as error:
             self._report(piece.extent, error)
             raise
+
+    def _pread_cached(self, descriptor: int, length: int, offset: int) -> Buffer | None:
+        if self._buffer is None:
+            self._buffer = self._access.buffers.take()
+        if length > len(self._buffer):
+            return None  # the block table of an extent of many GiB
+        target = memoryview(self._buffer)[:length]
+        return target if self._disk.pread_nowait(descriptor, target, offset) else None
 
     def _read_ahead(self) -> None:
         """Begins to read the next piece, unless it lies in another segment."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from rs3gwd.base.errors import DataCorrupt
+from rs3gwd.base.memory import SpareBuffers
 from rs3gwd.base.ports import Disk, Threads
 from rs3gwd.engine.remote_readers import RemoteReaders
 from rs3gwd.engine.segments import segment_path
@@ -38,7 +39,8 @@ class OpenSegment:
 class SegmentAccess:
     """Descriptors and pins of the segments of one store.
 
-    `exists` says which it has; `on_unread` is called when nobody here reads a retired one any more.
+    `buffers` are for what is read. `exists` says which it has; `on_unread` is called when nobody
+    here reads a retired one any more.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SegmentAccess:
         on_unread: Callable[[], None] = lambda: None,
     ) -> None:
         self.remote = RemoteReaders()
+        self.buffers = SpareBuffers()
         self._on_unread = on_unread
         self._disk = disk
         self._threads = threads

@@ -208,18 +208,17 @@ class FileDisk:
             done += len(data)
         return b"".join(pieces)
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> bytearray | None:
-        buffer = bytearray(length)
+    def pread_nowait(self, descriptor: int, target: memoryview, offset: int) -> bool:
         try:
-            count = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+            count = os.preadv(descriptor, [target], offset, os.RWF_NOWAIT)
         except BlockingIOError:
-            return None
+            return False
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:  # e.g. tmpfs before Linux 6.6, overlay on some
-                return None
+                return False
             raise
         # A short count is the end of the file or the end of what is cached: the caller reads anew.
-        return buffer if count == length else None
+        return count == len(target)
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
         for first in range(0, len(buffers), IOV_MAX):

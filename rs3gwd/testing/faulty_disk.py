@@ -102,9 +102,10 @@ class MemoryDisk:
         with self._lock:
             return bytes(self._file(descriptor).data[offset : offset + length])
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> Buffer | None:
-        data = self.pread(descriptor, length, offset)
-        return data if len(data) == length else None
+    def pread_nowait(self, descriptor: int, target: memoryview, offset: int) -> bool:
+        data = self.pread(descriptor, len(target), offset)
+        target[: len(data)] = data
+        return len(data) == len(target)
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
         data = b"".join(buffers)
@@ -313,9 +314,9 @@ class FaultyDisk:
         call = Call("pread", self._path(descriptor), offset, length)
         return self._do(call, lambda: self.inner.pread(descriptor, length, offset))
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> Buffer | None:
-        call = Call("pread_nowait", self._path(descriptor), offset, length)
-        return self._do(call, lambda: self.inner.pread_nowait(descriptor, length, offset))
+    def pread_nowait(self, descriptor: int, target: memoryview, offset: int) -> bool:
+        call = Call("pread_nowait", self._path(descriptor), offset, len(target))
+        return self._do(call, lambda: self.inner.pread_nowait(descriptor, target, offset))
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
         data = b"".join(buffers)

@@ -8,7 +8,6 @@ import trio
 from engine_world import World, body
 
 from rs3gwd.base.errors import DataCorrupt, VersionGone
-from rs3gwd.base.ports import Buffer
 from rs3gwd.engine import bodies
 from rs3gwd.engine.events import EventKind
 from rs3gwd.testing.faulty_disk import MemoryDisk
@@ -17,8 +16,8 @@ from rs3gwd.testing.faulty_disk import MemoryDisk
 class ColdDisk(MemoryDisk):
     """A disk whose page cache holds nothing: every read waits."""
 
-    def pread_nowait(self, descriptor: int, length: int, offset: int) -> Buffer | None:
-        return None
+    def pread_nowait(self, descriptor: int, target: memoryview, offset: int) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("kind", [MemoryDisk, ColdDisk])
