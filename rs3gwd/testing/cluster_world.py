@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -45,6 +45,8 @@ from rs3gwd.testing.random import SeededRandom
 from rs3gwd.testing.target import read_body
 from rs3gwd.testing.threads import InlineThreads
 
+T = TypeVar("T")
+
 CLUSTER = "test"
 GROUPS = 3
 
@@ -67,12 +69,20 @@ SETTINGS = ClusterSettings(
 )
 
 
+class NodeFell(Exception):
+    """The node was gone before it had answered, or is gone."""
+
+
 class TrioClock:
     """The port `Clock` by the clock of the run, which may jump."""
 
+    def __init__(self) -> None:
+        self.wrong_ms = 0
+        """What the day and time shown are ahead of the truth; a test may set it at any moment."""
+
     def now_ms(self) -> int:
         """Milliseconds since some day in 2023."""
-        return 1_700_000_000_000 + int(trio.current_time() * 1000) % 10**12
+        return 1_700_000_000_000 + int(trio.current_time() * 1000) % 10**12 + self.wrong_ms
 
     def monotonic(self) -> float:
         """Seconds."""
@@ -89,17 +99,37 @@ class WorldNode:
         self.disk = MemoryDisk()
         self.wal = MemoryWal()
         self.random = SeededRandom(number)
+        self.clock = TrioClock()
         self.engine: Engine
         self.cluster: ClusterNode
         self.peers: MemoryPeers
         self.is_up = trio.Event()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
+        self._requests: dict[int, trio.CancelScope] = {}
+        self._requests_count = 0
+        self._quiet = trio.Event()
 
     @property
     def store(self) -> ObjectStore:
         """The store as a client of this node has it."""
         return self.cluster.store
+
+    async def ask(self, call: Callable[[ObjectStore], Awaitable[T]]) -> T:
+        """What a client's call of this node gives, and what it raises. Raises NodeFell."""
+        if not self.is_up.is_set():
+            raise NodeFell
+        self._requests_count += 1
+        number = self._requests_count
+        with trio.CancelScope() as scope:
+            self._requests[number] = scope
+            try:
+                return await call(self.store)
+            finally:
+                del self._requests[number]
+                if not self._requests:
+                    self._quiet.set()
+        raise NodeFell
 
     async def live(self, members: tuple[int, ...]) -> None:
         """One life, until `fall`."""
@@ -112,7 +142,7 @@ class WorldNode:
             self._ended.set()
 
     async def _live(self, members: tuple[int, ...]) -> None:
-        clock, threads = TrioClock(), InlineThreads()
+        clock, threads = self.clock, InlineThreads()
         self.engine = await Engine.open(
             self.path,
             disk=self.disk,
@@ -145,15 +175,23 @@ class WorldNode:
             await self.engine.close()
 
     async def fall(self) -> None:
-        """The node is gone, until it is started again."""
+        """The node is gone, until it is started again; whoever asked it hears nothing."""
+        self.is_up = trio.Event()
         self.peers.cut_off()
+        self._quiet = trio.Event()
+        for scope in self._requests.values():
+            scope.cancel()
+        # A request that still cleans up would do so in an engine that is closed.
+        if self._requests:
+            await self._quiet.wait()
         self._scope.cancel()
         await self._ended.wait()
 
     def digests(self) -> list[bytes]:
         """What every group's rows are here, by group."""
+        groups = self.world.settings.groups
         with self.engine.environment.read() as txn:
-            return [group_digest(txn, group, GROUPS) for group in range(GROUPS + 1)]
+            return [group_digest(txn, group, groups) for group in range(groups + 1)]
 
 
 class ClusterWorld:
@@ -274,6 +312,7 @@ async def put(
     bucket: str = "b",
     conditions: Conditions = UNCONDITIONAL,
     before_submit: Callable[[], Awaitable[None]] | None = None,
+    now_ms: int = 1,
 ) -> VersionRecord:
     """Writes an object in pieces."""
     async with store.stage(size_hint=len(data), durability=Durability.STRICT) as stage:
@@ -285,7 +324,7 @@ async def put(
         command = PutObject(
             bucket=bucket,
             key=key,
-            now_ms=1,
+            now_ms=now_ms,
             nonce=hashlib.blake2b(key + data[:100], digest_size=16).digest(),
             attributes=Attributes("o"),
             etag=etag_of(data),
@@ -301,9 +340,11 @@ async def get(store: ObjectStore, key: bytes, *, bucket: str = "b") -> bytes:
     return await read_body(store, await store.get_version(bucket, key, None))
 
 
-async def delete(store: ObjectStore, key: bytes, *, bucket: str = "b") -> DeleteResult:
+async def delete(
+    store: ObjectStore, key: bytes, *, bucket: str = "b", now_ms: int = 1
+) -> DeleteResult:
     """Removes an object."""
-    command = DeleteObject(bucket, key, None, 1, b"d" * 16, "o")
+    command = DeleteObject(bucket, key, None, now_ms, b"d" * 16, "o")
     return cast(DeleteResult, await store.submit(command))
 
 
