@@ -194,6 +194,7 @@ async def test_who_may_is_let_in(caller: Caller, variant: Variant) -> None:
         world, upload_id = await make_world()
         cell = cell_of(row, variant, await caller(world), upload_id)
         answer = await world.send(cell.request())
+        await world.close()
         if is_beyond_v2(variant, row, answer.body):
             continue
         assert answer.response.error_code not in REFUSED | NOT_ASKED, (row.name, answer.body)
