@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
 import msgspec
-import trio
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -136,11 +135,6 @@ class S3World:
     def open_nodes() -> ThreeNodes | None:
         """Three nodes to stand on; here none, but the reference store (see conftest.py)."""
         return None
-
-    async def close(self) -> None:
-        """Ends what the world stands on, before the test ends; for tests that make many."""
-        if self.nodes is not None:
-            await trio.to_thread.run_sync(self.nodes.close)
 
     def snapshot(self) -> bytes:
         """All that the store holds, to be compared."""

@@ -36,15 +36,12 @@ class ThreeNodes:
         self._thread = ClusterThread(self._path)
         self._turns = itertools.count()
         self._services: list[S3Service] = []
-        self._closed = False
         self.store = _Store(self)
 
     def close(self) -> None:
-        """Ends the nodes and removes their directories; safe to repeat."""
-        if not self._closed:
-            self._closed = True
-            self._thread.close()
-            shutil.rmtree(self._path)
+        """Ends the nodes and removes their directories."""
+        self._thread.close()
+        shutil.rmtree(self._path)
 
     def serve(self, services: Services) -> _Service:
         """A service on each node, with these settings; all of them as one."""
