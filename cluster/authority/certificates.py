@@ -1,7 +1,8 @@
 """The cluster's own certificate authority and the certificates of its nodes.
 
 Every node proves itself to every other with a certificate whose subject alternative name is the
-URI `rs3gw://CLUSTER/node/NUMBER`; names and addresses mean nothing. Certificates are short-lived
+URI `rs3gw://CLUSTER/node/NUMBER`; names and addresses mean nothing. The subject's serialNumber is
+the SHA-256 of the token of the disk that the node joined with. Certificates are short-lived
 (90 days) and renewed when two thirds of that are over. Keys are ECDSA on P-256 (FIPS 186-5), which
 every TLS 1.3 stack has. The authority is changed by trusting two at once for a while: `Trust`
 holds all roots that are good, the newest first.
@@ -35,6 +36,10 @@ AUTHORITY_DAYS: Final = 3650
 BACKDATED_MS: Final = 3_600_000
 """Certificates begin an hour ago: clocks of nodes differ."""
 
+DISK_TOKEN_BYTES: Final = 16
+"""What is bound to a certificate; a node's token goes on behind it with what is drawn at its first
+start, so that a disk which was emptied has another one."""
+
 _URI: Final = re.compile(r"rs3gw://([a-z0-9-]{1,64})/node/([1-9][0-9]{0,18})")
 
 
@@ -46,6 +51,14 @@ class PeerCertificate(NamedTuple):
     serial: int
     not_before_ms: int
     not_after_ms: int
+    disk: str = ""
+    """SHA-256, in hex, of the token of the disk; empty where the certificate binds none."""
+
+    def check_disk(self, token: bytes) -> None:
+        """Whether a node's token begins with that of the disk it joined with. Raises
+        IdentityError."""
+        if self.disk and self.disk != disk_name(token[:DISK_TOKEN_BYTES]):
+            raise IdentityError(f"node {self.node} has come back on another disk")
 
     @property
     def renew_at_ms(self) -> int:
@@ -103,9 +116,17 @@ class Authority:
         return _key_pem(self._key, password)
 
     def issue(
-        self, request: bytes, *, cluster: str, node: NodeId, now_ms: int, random: Random
+        self,
+        request: bytes,
+        *,
+        cluster: str,
+        node: NodeId,
+        now_ms: int,
+        random: Random,
+        disk: bytes = b"",
     ) -> x509.Certificate:
-        """A certificate for `node` on the key of a DER request. Raises IdentityError."""
+        """A certificate for `node` on the key of a DER request; `disk` is the token of the disk
+        that it is bound to. Raises IdentityError."""
         try:
             wanted = x509.load_der_x509_csr(request)
             proved = wanted.is_signature_valid
@@ -114,13 +135,15 @@ class Authority:
         key = wanted.public_key()
         if not proved or not isinstance(key, ec.EllipticCurvePublicKey):
             raise IdentityError("a certificate request without proof of its key")
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"node {node}")])
+        names = [x509.NameAttribute(NameOID.COMMON_NAME, f"node {node}")]
+        if disk:
+            names.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, disk_name(disk)))
         both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         uri = x509.UniformResourceIdentifier(node_uri(cluster, node))
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             _builder(now_ms, days=NODE_DAYS, serial=_serial(random))
-            .subject_name(name)
+            .subject_name(x509.Name(names))
             .issuer_name(self.certificate.subject)
             .public_key(key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -193,6 +216,11 @@ def node_uri(cluster: str, node: NodeId) -> str:
     return uri
 
 
+def disk_name(token: bytes) -> str:
+    """How a certificate names the disk of a token."""
+    return hashlib.sha256(token).hexdigest()
+
+
 def read_certificate(der: bytes) -> PeerCertificate:
     """What a certificate says, whoever issued it. Raises IdentityError."""
     try:
@@ -204,7 +232,9 @@ def read_certificate(der: bytes) -> PeerCertificate:
     found = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
     if found is None:
         raise IdentityError("a certificate that does not name exactly one node")
+    disks = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
     return PeerCertificate(
+        disk=str(disks[0].value) if disks else "",
         cluster=found[1],
         node=int(found[2]),
         serial=certificate.serial_number,

@@ -7,6 +7,8 @@ Thin: what is signed and said is in `cluster.authority`. In the folder of a node
                                     together or not at all
     roots.pem                       the roots it trusts, newest first
     book                            the highest node id ever given, beside authority.key
+    first-start                     until the node has started once: how it begins, and the token
+                                    that its certificate binds to this disk
 
 Keys are written with mode 0600 before anything is in them, and files replaced whole: written aside,
 synced, renamed. Joining has a listener of its own, because its clients have no certificate: what
@@ -16,6 +18,7 @@ listens for peers never talks to anybody without one. It is best open only while
 import os
 import ssl
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -50,6 +53,22 @@ _JOIN_S = 10.0
 """All of one attempt to join; a node that is slower holds a place that others may want."""
 
 M = TypeVar("M", bound=msgspec.Struct)
+
+
+class Begins(Enum):
+    """How a node's groups begin: as those of a cluster of one, on the nodes that the configuration
+    names, or by being added to those of a cluster that is there."""
+
+    ALONE = "alone"
+    SEEDS = "seeds"
+    JOINS = "joins"
+
+
+class FirstStart(msgspec.Struct, array_like=True, frozen=True):
+    """What a node needs at its first start, and never again; `token` is its disk's, 16 bytes."""
+
+    begins: Begins
+    token: bytes
 
 
 class AuthorityFolder:
@@ -90,6 +109,34 @@ class AuthorityFolder:
         """What this node's certificate says. Raises OSError, IdentityError."""
         return read_certificate(pem_to_der((self._folder / "node.pem").read_bytes()))
 
+    def write_first_start(self, first: FirstStart) -> None:
+        """Notes how the node begins; before `write_node`, so that no node is without."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._replace("first-start", msgspec.msgpack.encode((1, first)))
+
+    def read_first_start(self) -> FirstStart:
+        """For a node whose disk is empty. Raises IdentityError unless this is its first start: it
+        has voted and acknowledged, and forgot what with its disk."""
+        try:
+            data = (self._folder / "first-start").read_bytes()
+            version, first = msgspec.msgpack.decode(data, type=tuple[int, FirstStart])
+        except FileNotFoundError as error:
+            raise IdentityError(
+                f"node {self.read_node().node} has started before, and its disk is empty now: "
+                "remove that node from the cluster and let this one join anew, with another number"
+            ) from error
+        except msgspec.DecodeError as error:
+            raise IdentityError(f"the note of the first start cannot be read: {error}") from error
+        if version != 1:
+            raise IdentityError(f"a note of the first start of version {version} is not known here")
+        return first
+
+    def forget_first_start(self) -> None:
+        """The node's disk says whose it is, on stable storage."""
+        if (self._folder / "first-start").exists():
+            (self._folder / "first-start").unlink()
+            self._sync()
+
     def write_book(self, book: TokenBook) -> None:
         """Keeps the tokens and the highest id given; on stable storage when it returns."""
         self._replace("book", book.encode())
@@ -106,6 +153,9 @@ class AuthorityFolder:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(self._folder / name)
+        self._sync()
+
+    def _sync(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -120,8 +170,8 @@ class JoinLedger(Protocol):
         """Raises JoinRefused."""
         ...
 
-    async def admit(self, token_id: bytes, disk_token: bytes) -> NodeId:
-        """Spends a use, gives a new id and notes its disk, in one step. Raises JoinRefused."""
+    async def admit(self, token_id: bytes) -> NodeId:
+        """Spends a use and gives a new id, in one step. Raises JoinRefused."""
         ...
 
 
@@ -196,13 +246,14 @@ class JoinService:
         proof = await _receive(stream, Proof)
         exchange = Exchange(hello.token_id, hello.nonce, nonce, self._server)
         joining.check_proof(record, exchange, proof)
-        node = await self._ledger.admit(hello.token_id, proof.disk_token)
+        node = await self._ledger.admit(hello.token_id)
         certificate = self._authority.issue(
             proof.request,
             cluster=self._cluster,
             node=node,
             now_ms=self._clock.now_ms(),
             random=self._random,
+            disk=proof.disk_token,
         )
         return Granted(joining.VERSION, self._cluster, node, to_der(certificate), roots)
 

@@ -23,19 +23,26 @@ from pathlib import Path
 import trio
 from msgspec import Struct
 
-from cluster.authority.certificates import Authority, NodeKey, Trust, fingerprint, node_uri, to_der
+from cluster.authority.certificates import (
+    DISK_TOKEN_BYTES,
+    Authority,
+    NodeKey,
+    Trust,
+    fingerprint,
+    node_uri,
+    to_der,
+)
 from cluster.authority.tokens import TokenBook, TokenRecord, new_token, read_token
 from cluster.base.errors import ClusterError, IdentityError, JoinRefused
 from cluster.base.ids import NodeId
 from cluster.drivers import authority as driver
-from cluster.drivers.authority import AuthorityFolder, JoinService
+from cluster.drivers.authority import AuthorityFolder, Begins, FirstStart, JoinService
 from rs3gwd.engine.system import SystemClock, SystemRandom, TrioThreads
 
 FOLDER = "cluster"
 """Under the data directory; where the daemon looks for its certificate."""
 
 FIRST_NODE = 1
-DISK_TOKEN_BYTES = 16
 
 
 class JoiningFailed(Exception):
@@ -63,12 +70,18 @@ def init_cluster(data: Path, *, cluster: str | None = None) -> NodeName:
     except IdentityError as error:
         raise JoiningFailed(str(error)) from error
     authority = Authority.create(name, now_ms=clock.now_ms(), random=random)
-    key = NodeKey.create()
+    key, disk_token = NodeKey.create(), random.token_bytes(DISK_TOKEN_BYTES)
     certificate = authority.issue(
-        key.request(), cluster=name, node=FIRST_NODE, now_ms=clock.now_ms(), random=random
+        key.request(),
+        cluster=name,
+        node=FIRST_NODE,
+        now_ms=clock.now_ms(),
+        random=random,
+        disk=disk_token,
     )
     folder.write_authority(authority)
     folder.write_book(TokenBook(node_highest=FIRST_NODE))
+    folder.write_first_start(FirstStart(Begins.SEEDS, disk_token))
     folder.write_node(key, to_der(certificate), (to_der(authority.certificate),))
     return NodeName(name, FIRST_NODE)
 
@@ -109,8 +122,9 @@ def join_cluster(data: Path, token_text: str) -> NodeName:
             "nobody answers at the address in the token: does `rs3gwctl cluster invite` still run, "
             f"and is its port open? ({error!r})"
         ) from error
-    granted = joined.granted
-    AuthorityFolder(data / FOLDER).write_node(joined.key, granted.certificate, granted.roots)
+    granted, folder = joined.granted, AuthorityFolder(data / FOLDER)
+    folder.write_first_start(FirstStart(Begins.SEEDS, disk_token))
+    folder.write_node(joined.key, granted.certificate, granted.roots)
     return NodeName(granted.cluster, granted.node)
 
 
@@ -127,7 +141,7 @@ class _Ledger:
     async def find(self, token_id: bytes) -> TokenRecord:
         return self.book.find(token_id, now_ms=SystemClock().now_ms())
 
-    async def admit(self, token_id: bytes, disk_token: bytes) -> NodeId:
+    async def admit(self, token_id: bytes) -> NodeId:
         async with self._turn:
             admission = self.book.admit(token_id, now_ms=SystemClock().now_ms())
             kept = TokenBook(node_highest=admission.node)

@@ -25,6 +25,7 @@ from cluster.raft.identity import NodeIdentity
 from cluster.wal.wal import Wal
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.config import Config
+from rs3gwd.daemon.cluster_identity import establish
 from rs3gwd.daemon.frontend import Ports
 from rs3gwd.daemon.gossiping import open_gossip
 from rs3gwd.daemon.opening import data_root
@@ -53,16 +54,11 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
         return
     root = data_root(config)
     folder = AuthorityFolder(root / AUTHORITY_FOLDER)
-    certificate = await ports.threads.run(folder.read_node)
     wal = await ports.threads.run(
         partial(Wal.open, FileDisk(str(root)), WAL_FOLDER, random=ports.random)
     )
     try:
-        identity = await ports.threads.run(wal.identity)
-        if identity is None:
-            token = ports.random.token_bytes(16)
-            identity = NodeIdentity(certificate.cluster, certificate.node, token)
-        _check_certificate(identity, certificate)
+        identity, _ = await ports.threads.run(partial(establish, folder, wal, ports.random))
         async with _cluster_node(config, engine, ports, wal, identity, folder) as (node, gossip):
             founder = min(seed_addresses(config))
             yield Stores(
@@ -120,6 +116,7 @@ async def _cluster_node(
             ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads, gossip),
             settings=_cluster_settings(config),
         )
+        await ports.threads.run(folder.forget_first_start)
         nursery.start_soon(transport.run)
         nursery.start_soon(gossip.run)
         await nursery.start(node.run)
@@ -169,15 +166,9 @@ def seed_addresses(config: Config) -> dict[int, Address]:
     return addresses
 
 
-def _check_certificate(identity: NodeIdentity, certificate: PeerCertificate) -> None:
-    if (identity.cluster, identity.node) != (certificate.cluster, certificate.node):
-        raise IdentityError(
-            f"the disk is of node {identity.node} of cluster {identity.cluster}, the certificate "
-            f"of node {certificate.node} of {certificate.cluster}"
-        )
-
-
 def _check_peer(own: NodeIdentity, peer: NodeIdentity, certificate: PeerCertificate | None) -> None:
-    """Whoever has a certificate of this cluster is in. Raises IdentityError."""
+    """Whoever has a certificate of this cluster is in, from the disk that it joined with. Raises
+    IdentityError."""
     if certificate is None or certificate.cluster != own.cluster or peer.cluster != own.cluster:
         raise IdentityError(f"node {peer.node} is not of cluster {own.cluster}")
+    certificate.check_disk(peer.token)

@@ -20,8 +20,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.authority.certificates import Authority, NodeKey, to_der
-from cluster.drivers.authority import AuthorityFolder
+from cluster.authority.certificates import DISK_TOKEN_BYTES, Authority, NodeKey, to_der
+from cluster.drivers.authority import AuthorityFolder, Begins, FirstStart
 from rs3gwd.daemon.clustering import AUTHORITY_FOLDER
 from rs3gwd.engine.system import SystemClock, SystemRandom
 
@@ -89,14 +89,17 @@ def write_certificates(plan: dict) -> None:  # type: ignore[type-arg]
     root = to_der(authority.certificate)
     for node in plan["nodes"]:
         key = NodeKey.create()
+        disk_token = random.token_bytes(DISK_TOKEN_BYTES)
         certificate = authority.issue(
             key.request(),
             cluster="local",
             node=node["number"],
             now_ms=clock.now_ms(),
             random=random,
+            disk=disk_token,
         )
         folder = AuthorityFolder(Path(node["folder"]) / AUTHORITY_FOLDER)
+        folder.write_first_start(FirstStart(Begins.SEEDS, disk_token))
         folder.write_node(key, to_der(certificate), (root,))
 
 

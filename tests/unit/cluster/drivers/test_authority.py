@@ -17,6 +17,8 @@ from cluster.base.ports import OnCall, T
 from cluster.drivers.authority import (
     RENEW_METHOD,
     AuthorityFolder,
+    Begins,
+    FirstStart,
     JoinService,
     Renewal,
     RenewalService,
@@ -25,7 +27,7 @@ from cluster.drivers.authority import (
 from cluster.drivers.transport_network import context
 
 DAY_MS = 86_400_000
-DISK = b"the token of the disk"
+DISK = b"token of a disk."
 
 
 class FixedClock:
@@ -49,16 +51,14 @@ class BookLedger:
     def __init__(self, book: TokenBook, clock: FixedClock) -> None:
         self.book = book
         self.clock = clock
-        self.disks: dict[int, bytes] = {}
 
     async def find(self, token_id: bytes) -> TokenRecord:
         """Raises JoinRefused."""
         return self.book.find(token_id, now_ms=self.clock.now_ms())
 
-    async def admit(self, token_id: bytes, disk_token: bytes) -> int:
+    async def admit(self, token_id: bytes) -> int:
         """Raises JoinRefused."""
         self.book, node = self.book.admit(token_id, now_ms=self.clock.now_ms())
-        self.disks[node] = disk_token
         return node
 
 
@@ -104,7 +104,9 @@ async def test_a_token_lets_one_node_in_once(tmp_path: Path) -> None:
         joined = await join(token, disk_token=DISK, clock=world.clock, random=SeededRandom(5))
         said = Trust(joined.granted.roots).check(joined.granted.certificate, now_ms=NOW_MS)
         assert (said.cluster, said.node, joined.granted.node) == (CLUSTER, 2, 2)
-        assert world.ledger.disks == {2: DISK}
+        said.check_disk(DISK + b"what is drawn at the first start")
+        with pytest.raises(IdentityError, match="another disk"):
+            said.check_disk(b"x" * 32)
         with pytest.raises(JoinRefused, match="used up"):
             await join(token, disk_token=DISK, clock=world.clock, random=SeededRandom(5))
 
@@ -146,7 +148,7 @@ async def test_a_server_of_another_authority_gets_no_proof(tmp_path: Path) -> No
         pinned = JoinToken(token.cluster, token.id, bytes(32), token.secret, token.members)
         with pytest.raises(IdentityError, match="authority"):
             await join(pinned, disk_token=DISK, clock=world.clock, random=SeededRandom(5))
-    assert world.ledger.disks == {}
+    assert world.ledger.book.node_highest == 1
 
 
 async def test_too_many_tries_are_turned_away(tmp_path: Path) -> None:
@@ -256,3 +258,19 @@ async def test_a_renewal_is_for_who_asks_and_nobody_else() -> None:
     start = answer.index(b"\x30\x82")
     length = int.from_bytes(answer[start + 2 : start + 4]) + 4
     assert read_certificate(answer[start : start + length]).node == 5
+
+
+def test_a_first_start_is_noted_once_and_then_refused(tmp_path: Path) -> None:
+    """The note is there until it is forgotten; without it an empty disk may not start."""
+    write_files(tmp_path, new_authority(), 3)
+    folder, first = AuthorityFolder(tmp_path), FirstStart(Begins.JOINS, DISK)
+    folder.write_first_start(first)
+    assert folder.read_first_start() == first
+    folder.forget_first_start()
+    folder.forget_first_start()
+    with pytest.raises(IdentityError, match="node 3 has started before"):
+        folder.read_first_start()
+    for damage in (b"", b"\x92\x02\x92\xa5seeds\xc4\x01x"):
+        (tmp_path / "first-start").write_bytes(damage)
+        with pytest.raises(IdentityError):
+            folder.read_first_start()
