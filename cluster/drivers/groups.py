@@ -113,6 +113,7 @@ class GroupHost:
         handlers.on_call(groups_reads.METHOD, self._on_read)
         handlers.on_call(groups_members.CHANGE_METHOD, self._on_change)
         handlers.on_call(groups_members.TRANSFER_METHOD, self._on_transfer)
+        handlers.on_message(groups_members.LEAVING_CHANNEL, self._on_leaving)
         handlers.on_stream(groups_snapshots.METHOD, self._on_snapshot)
 
     # Life.
@@ -225,6 +226,11 @@ class GroupHost:
         timeout_s = self._ports.settings.change_timeout_s if timeout_s is None else timeout_s
         await self._live().members.transfer(group, target, timeout_s=timeout_s)
 
+    async def hand_over(self, timeout_s: float) -> tuple[int, ...]:
+        """Have other nodes lead what this one leads, and lead nothing from now on: it is about to
+        stop. Returns the groups that nobody could take in time."""
+        return await self._live().members.hand_over(timeout_s=timeout_s)
+
     async def add_node(self, node: NodeId) -> None:
         """Make a node a learner of every group that it is no member of; leaders promote it."""
         add = ConfChangeSingle(ChangeKind.ADD_LEARNER_NODE, node)
@@ -303,6 +309,11 @@ class GroupHost:
 
     async def _on_transfer(self, sender: NodeId, payload: bytes) -> bytes:
         return await self._live().members.on_transfer(sender, payload)
+
+    def _on_leaving(self, sender: NodeId, payload: bytes) -> None:
+        running = self._running
+        if running is not None and not running.stopped:
+            running.members.on_leaving(sender, payload)
 
     async def _on_snapshot(self, sender: NodeId, header: bytes, stream: PeerStream) -> None:
         await self._live().receiver.on_stream(sender, header, stream)

@@ -6,6 +6,10 @@ asked for again. Leaders look around every few seconds: a learner that has caugh
 while there are fewer than `voters_max`, and one that leads at least two groups more than another
 voter gives one of them away. Each such step is small and leaves the rest for the next time, so that
 leaders which act at the same moment on what they know do not drive each other to and fro.
+
+A node that is about to stop hands over whatever it leads (`hand_over`), which costs each group some
+milliseconds instead of an election timeout. It goes on saying that it leaves, so that nobody gives
+it a group; what comes to it all the same it gives away again.
 """
 
 from collections import Counter
@@ -31,8 +35,20 @@ from cluster.raft.progress import Progress, ProgressState
 
 CHANGE_METHOD = "groups.change"
 TRANSFER_METHOD = "groups.transfer"
+LEAVING_CHANNEL = "groups.leaving"
+"""Empty messages of a node that leads nothing any more."""
+
 _SOONEST_S = 0.05
 """Between two attempts at the same thing."""
+
+_HAND_OVER_LOOK_S = 0.01
+"""Between two looks at what is still to be handed over; a transfer takes two round trips."""
+
+_NOBODY_S = 0.3
+"""Without anybody to take over for so long, what is led here stays: two rounds of heartbeats."""
+
+_LEAVING_INTERVALS = 2.5
+"""So many rounds of care without its saying so again, and a node leaves no more."""
 
 
 class Members:
@@ -41,6 +57,8 @@ class Members:
     def __init__(self, loop: GroupLoop) -> None:
         self._loop = loop
         self._ports = loop.ports
+        self._is_leaving = False
+        self._leaving_until: dict[NodeId, float] = {}
         self.promoted = 0
         self.given_away = 0
 
@@ -78,6 +96,23 @@ class Members:
                     while group.node.leader != target:
                         await group.changed.wait()
         raise NoLeader(f"group {number} was not handed over to node {target} in time")
+
+    async def hand_over(self, *, timeout_s: float) -> tuple[int, ...]:
+        """Give every group that this node leads to another voter, and lead none from now on.
+
+        Returns the groups that nobody could take, sorted: in time, or because nobody is there who
+        stays.
+        """
+        self._is_leaving = True
+        self._say_leaving()
+        tried: Counter[tuple[int, NodeId]] = Counter()
+        ends_at = trio.current_time() + timeout_s
+        gives_up_at = trio.current_time() + _NOBODY_S
+        while self._led_here() and trio.current_time() < min(ends_at, gives_up_at):
+            if self._give_all(tried):
+                gives_up_at = trio.current_time() + _NOBODY_S
+            await trio.sleep(_HAND_OVER_LOOK_S)
+        return tuple(sorted(group.number for group in self._led_here()))
 
     async def _ask(self, number: int, method: str, payload: bytes, timeout_s: float) -> bool:
         """Have the leader do it; False when that must be tried again."""
@@ -146,6 +181,11 @@ class Members:
         raft = group.node.raft
         return raft.configuration.is_joint or raft.pending_conf_index > raft.log.applied
 
+    def on_leaving(self, sender: NodeId, payload: bytes) -> None:
+        """Another node is about to stop."""
+        patience_s = self._ports.settings.care_interval_s * _LEAVING_INTERVALS
+        self._leaving_until[sender] = trio.current_time() + patience_s
+
     # Care.
 
     async def run(self) -> None:
@@ -156,7 +196,10 @@ class Members:
             for group in self._loop.groups.values():
                 if group.leads:
                     self._promote(group)
-            if settings.balance:
+            if self._is_leaving:
+                self._say_leaving()
+                self._give_all(Counter())
+            elif settings.balance:
                 self._balance()
 
     def _promote(self, group: Group) -> None:
@@ -181,24 +224,69 @@ class Members:
         return _is_followed(progress) and behind <= self._ports.settings.promote_entries_max
 
     def _balance(self) -> None:
-        led = [group for group in self._loop.groups.values() if group.leads]
-        counts = Counter(group.node.leader for group in self._loop.groups.values())
+        led = self._led_here()
+        counts = self._counts()
         for group in led:
             if self._is_busy(group) or group.node.raft.transferee:
                 continue
-            able = [
-                node
-                for node in sorted(group.node.configuration.voters)
-                if node != self._ports.node and _is_followed(group.node.progress[node])
-            ]
+            able = self._able(group)
             if not able:
                 continue
             target = min(able, key=lambda node: (counts[node], node))
             if len(led) - counts[target] >= 2:
-                group.node.transfer_leadership(target, self._ports.now_ms())
-                self.given_away += 1
-                self._loop.touch(group)
+                self._give(group, target)
                 return
+
+    def _give_all(self, tried: Counter[tuple[int, NodeId]]) -> bool:
+        """Begin to hand over every group led here, to nodes that were tried least; False when there
+        is nobody to take any."""
+        counts = self._counts()
+        is_given = False
+        for group in self._led_here():
+            able = self._able(group)
+            if group.node.raft.transferee:
+                is_given = True
+            elif able:
+                number = group.number
+                target = min(able, key=lambda node: (tried[number, node], counts[node], node))
+                tried[number, target] += 1
+                counts[target] += 1
+                self._give(group, target)
+                is_given = True
+        return is_given
+
+    def _give(self, group: Group, target: NodeId) -> None:
+        group.node.transfer_leadership(target, self._ports.now_ms())
+        self.given_away += 1
+        self._loop.touch(group)
+
+    def _led_here(self) -> list[Group]:
+        return [group for group in self._loop.groups.values() if group.leads]
+
+    def _counts(self) -> Counter[NodeId]:
+        """How many groups each node leads, as far as this one knows."""
+        return Counter(group.node.leader for group in self._loop.groups.values())
+
+    def _able(self, group: Group) -> list[NodeId]:
+        """The voters that could lead a group which is led here, but for this node."""
+        now_s = trio.current_time()
+        return [
+            node
+            for node in sorted(group.node.configuration.voters)
+            if node != self._ports.node
+            and _is_followed(group.node.progress[node])
+            and self._leaving_until.get(node, 0.0) <= now_s
+        ]
+
+    def _say_leaving(self) -> None:
+        """Told again with every round of care: a message that is lost does no harm."""
+        others = {
+            node
+            for group in self._loop.groups.values()
+            for node in group.node.configuration.members
+        }
+        for node in sorted(others - {self._ports.node}):
+            self._ports.peers.send(node, LEAVING_CHANNEL, b"")
 
 
 def _is_followed(progress: Progress) -> bool:

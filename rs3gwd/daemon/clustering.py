@@ -42,6 +42,9 @@ from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
 AUTHORITY_FOLDER = "cluster"
 WAL_FOLDER = "wal"
 
+HAND_OVER_SECONDS = 3.0
+"""For all groups together. Each takes some milliseconds; a target that is slow has 0.7 s."""
+
 
 @asynccontextmanager
 async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIterator[Stores]:
@@ -69,6 +72,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 blobs=node.blobs,
                 gossip=gossip,
                 clock=node.clock,
+                hand_over=partial(_hand_over, node),
             )
     finally:
         await ports.threads.run(wal.close)
@@ -125,6 +129,12 @@ async def _cluster_node(
         await gossip.leave()
         await transport.drain()
         nursery.cancel_scope.cancel()
+
+
+async def _hand_over(node: ClusterNode) -> None:
+    left = await node.host.hand_over(HAND_OVER_SECONDS)
+    if left:
+        structlog.get_logger().warning("nobody could take over what is led here", groups=left)
 
 
 def _cluster_settings(config: Config) -> ClusterSettings:

@@ -180,9 +180,16 @@ class Node:
             self._notifier.ready()
             await orders.stop.wait()
             self._notifier.stopping()
-            cut = await front.drain(config.shutdown_grace_secs)
+            cut = await self._drain(front, stores)
             self._log.info("stopped", connections_cut=cut)
             nursery.cancel_scope.cancel()
+
+    async def _drain(self, front: Front, stores: Stores) -> int:
+        """Ends the serving, and meanwhile the leading; how many connections were cut."""
+        async with trio.open_nursery() as nursery:
+            if stores.hand_over is not None:
+                nursery.start_soon(stores.hand_over)
+            return await front.drain(self._config.shutdown_grace_secs)
 
     async def _seal_secrets(self, stores: Stores, keyring: Keyring) -> None:
         """No secret stays as it is in the store; on a full disk it has to, until the next start."""

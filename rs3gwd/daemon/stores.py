@@ -14,8 +14,8 @@ from rs3gwd.node.local import LocalDirectory, LocalStore
 class Stores(Struct, frozen=True):
     """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
     `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
-    moves the bytes of a cluster, `gossip` says which of its nodes seem to be there,
-    `clock` is that of all its nodes."""
+    moves the bytes of a cluster, `gossip` says which of its nodes seem to be there, `clock` is that
+    of all its nodes. `hand_over` has other nodes lead what this one leads, before it stops."""
 
     store: ObjectStore
     directory: Directory
@@ -24,6 +24,7 @@ class Stores(Struct, frozen=True):
     blobs: BlobParts | None = None
     gossip: Gossip | None = None
     clock: Clock | None = None
+    hand_over: Callable[[], Awaitable[None]] | None = None
 
 
 def local_stores(engine: EngineFace) -> Stores:
