@@ -153,6 +153,9 @@ def _explain(
     Left out are those from which another differs only in that fewer have acted of those who never
     leave: whatever follows from the one follows from the other. So the thrifty come first.
     """
+    configurations = {(value, _settled(value, acted, inside)) for value, acted in configurations}
+    if all(acted & bit for _, acted in configurations):
+        return {(value, acted ^ bit) for value, acted in configurations}
     staying = sum(other for other, each in inside.items() if each.outcome is Outcome.UNKNOWN)
     explained: set[Configuration] = set()
     waiting = [((acted & staying).bit_count(), value, acted) for value, acted in configurations]
@@ -174,15 +177,28 @@ def _explain(
             return None
         for other, after in _next_acts(value, acted, inside):
             count = spending_count + (1 if other & staying else 0)
-            heappush(waiting, (count, after, acted | other))
+            heappush(waiting, (count, after, _settled(after, acted | other, inside)))
     return explained
+
+
+def _settled(value: str, acted: int, inside: dict[int, Operation]) -> int:
+    """Who has acted when all have who see this value and leave it: to wait would gain nothing."""
+    for other, operation in inside.items():
+        if acted & other:
+            continue
+        if operation.act is Act.READ:
+            if operation.value == value:
+                acted |= other
+        elif operation.outcome is Outcome.REFUSED and _act(operation, value) is not None:
+            acted |= other
+    return acted
 
 
 def _next_acts(value: str, acted: int, inside: dict[int, Operation]) -> Iterator[tuple[int, str]]:
     """Who of those inside can act now, and the value after it."""
     alike: set[tuple[Act, str, str]] = set()
     for other, operation in inside.items():
-        if acted & other:
+        if acted & other or operation.act is Act.READ:
             continue
         if operation.outcome is Outcome.UNKNOWN:
             # Of those that would do the same and never leave, the one who came first acts.

@@ -1,6 +1,7 @@
 """One node of a simulated group: core, disk, clock, state machine, and who waits for it."""
 
 from collections.abc import Callable
+from typing import Any
 
 from cluster.base.ids import NodeId
 from cluster.raft.core import Raft
@@ -11,7 +12,8 @@ from cluster.raft.storage import MemoryStorage
 from cluster.testing.raft_checks import Checks
 from cluster.testing.raft_disk import SimDisk
 
-MachineState = tuple[int, SessionState]
+MachineState = tuple[Any, SessionState]
+"""What a machine is made of, and its sessions."""
 
 
 class Machine:

@@ -109,6 +109,7 @@ class Plan:
     election_ticks: int
     rot: bool
     """Whether one node's stored entries may rot while it is down."""
+    uncommitted_bytes_max: int = 200
 
 
 def make_plan(seed: int) -> Plan:

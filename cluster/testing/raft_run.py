@@ -46,7 +46,7 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
         Reader(world, end_us)
         world.run_until(end_us)
         nemesis.stopped = True
-        _heal(world)
+        heal(world)
         _finish(world, clients)
     except Violation as found:
         violation = str(found)
@@ -58,7 +58,8 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
     return Verdict(seed, violation, world.events, world.now_us // MS, lines)
 
 
-def _heal(world: World) -> None:
+def heal(world: World) -> None:
+    """Every link works, every disk is fast, nobody is to fall."""
     world.note("healed")
     world.blocked.clear()
     world.loss = 0.0
@@ -94,11 +95,11 @@ def _finish(world: World, clients: list[Client]) -> None:
     while world.now_us < end_us:
         if world.run_until(world.now_us + 100 * MS, finished):
             return
-        _help_along(world)
+        help_along(world)
     raise Violation(f"liveness: not finished {LIVENESS_MS} ms after healing")
 
 
-def _help_along(world: World) -> None:
+def help_along(world: World) -> None:
     """What an operator's driver would do: end a joint phase that was begun explicitly, and keep
     nodes that were removed, and may not know it, from standing for ever."""
     leader = world.leader

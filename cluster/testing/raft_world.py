@@ -29,9 +29,17 @@ SNAPSHOT_PATIENCE_US: Final = 40 * MS
 class World:
     """One run of one plan, up to a point in time at a time."""
 
-    def __init__(self, plan: Plan, bug: Bug = NO_BUG, *, trace: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        bug: Bug = NO_BUG,
+        *,
+        trace: bool = False,
+        machine: type[Machine] = Machine,
+    ) -> None:
         self.plan = plan
         self.bug = bug
+        self._machine = machine
         self.random = Random(plan.seed * 2 + 1)
         self.now_us = 0
         self.blocked: set[tuple[NodeId, NodeId]] = set()
@@ -46,7 +54,7 @@ class World:
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self.events = 0
-        self._snapshots: dict[bytes, MachineState] = {b"1": Machine().state()}
+        self._snapshots: dict[bytes, MachineState] = {b"1": machine().state()}
         for number in range(1, plan.voters + plan.spares + 1):
             place = Place(number, self._first if number <= plan.voters else Snapshot())
             if plan.lease_ms:
@@ -89,7 +97,7 @@ class World:
         plan = self.plan
         place.incarnation += 1
         snapshot = place.disk.view.snapshot()
-        place.machine = Machine()
+        place.machine = self._machine()
         if snapshot.index:
             place.machine.restore(self._snapshots[snapshot.data])
             self.checks.on_restored(place, snapshot.index, snapshot.conf_state)
@@ -109,7 +117,7 @@ class World:
             async_storage=plan.async_storage,
             applied=snapshot.index,
             now_ms=place.clock_ms(self.now_us),
-            uncommitted_bytes_max=200,
+            uncommitted_bytes_max=plan.uncommitted_bytes_max,
             reads_pending_max=16,
         )
         place.node = self.bug.node(options, place.disk.view, core=self.bug.core)
