@@ -16,6 +16,7 @@ such bucket exists at the moment of the apply.
 
 from msgspec import Struct
 
+from rs3gwd.base.cluster_nodes import NodeRecord
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.records import (
@@ -453,6 +454,16 @@ class PutKmsKey(Command, frozen=True):
     expected_revision: int
 
 
+class PutNode(Command, frozen=True):
+    """In the system group: notes a node of the cluster, or what is new of it -> None.
+
+    An empty token or address leaves what was known. Raises InvalidRequest: the node is leaving or
+    was removed, another disk has its number, a field is out of bounds.
+    """
+
+    node: NodeRecord
+
+
 class AdoptBucket(Command, frozen=True):
     """In an index group: the bucket as the system group has it -> None.
 
@@ -567,6 +578,7 @@ AnyCommand = (
     | DeleteManagedPolicy
     | PutKmsKey
     | PutObjectDataKey
+    | PutNode
     | AdoptBucket
     | SealBucket
     | DropBucket

@@ -46,6 +46,7 @@ SYSTEM_TABLES = (
     Table.POLICIES,
     Table.KMS_KEYS,
     Table.KMS_NAMES,
+    Table.NODES,
 )
 """The tables that are the system group's alone."""
 

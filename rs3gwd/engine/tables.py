@@ -16,6 +16,7 @@ from enum import IntEnum
 
 from msgspec import Raw, Struct
 
+from rs3gwd.base.cluster_nodes import NodeRecord
 from rs3gwd.base.codec import RecordCodec
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
 from rs3gwd.base.kms_keys import KmsKeyRecord
@@ -89,6 +90,7 @@ class Table(IntEnum):
     KMS_KEYS        key id: the keys of the key management, sealed
     KMS_NAMES       key name: the id of the key
     HINTS           node | kind | what: see `rs3gwd.engine.hints`
+    NODES           node (u64): the nodes of the cluster, also those that were removed
     """
 
     META = 0
@@ -119,6 +121,7 @@ class Table(IntEnum):
     KMS_KEYS = 25
     KMS_NAMES = 26
     HINTS = 27
+    NODES = 28
 
     @property
     def stored_name(self) -> bytes:
@@ -215,6 +218,7 @@ CONFIGURATION_CODEC = RecordCodec(ConfigurationRecord, name="configuration")
 IDENTITY_CODEC = RecordCodec(IdentityRecord, name="identity")
 POLICY_CODEC = RecordCodec(PolicyRecord, name="managed policy")
 KMS_KEY_CODEC = RecordCodec(KmsKeyRecord, name="key")
+NODE_CODEC = RecordCodec(NodeRecord, name="node")
 KMS_NAME_CODEC = RecordCodec(KmsNameRecord, name="key name")
 GROUP_BUCKET_CODEC = RecordCodec(GroupBucketRecord, name="bucket of a group")
 
