@@ -23,14 +23,15 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from rs3gwd.base.records import BucketRecord, Grant
 from rs3gwd.iam.acl import private_acl
+from rs3gwd.iam.identities.permissions import Permissions
 from rs3gwd.iam.policy.document import BUCKET_CHARACTERS_MAX, PolicyKind
 from rs3gwd.iam.policy.public import is_public_policy
 from rs3gwd.iam.policy.reading import read_policy
-from rs3gwd.iam.policy.silence import Silences
+from rs3gwd.iam.policy.remembered import Memory
 from rs3gwd.iam.policy.statements import CompiledPolicy
 
 KEPT_BUCKETS_MAX = 1024
@@ -75,7 +76,7 @@ ALL_BLOCKED = PublicAccessBlock(
 
 
 class BucketAccess(Struct, frozen=True):
-    """What the documents of a bucket come to; `silences` are the policy's, where there is one."""
+    """What the documents of a bucket come to, and what is remembered of whom that permitted."""
 
     name: str
     owner_id: str
@@ -86,7 +87,11 @@ class BucketAccess(Struct, frozen=True):
     policy_is_public: bool
     requester_pays: bool
     tags: list[tuple[str, str]]
-    silences: Silences | None = None
+    memory: Memory[Permissions] = field(default_factory=Memory)
+
+    def __post_init__(self) -> None:
+        # What is made from another by replacing a part remembers nothing of the other.
+        msgspec.structs.force_setattr(self, "memory", Memory())
 
     @property
     def lists_count(self) -> bool:
@@ -143,7 +148,6 @@ def read_access(bucket: BucketRecord, read: Reader) -> BucketAccess:
         policy_is_public=policy is not None and is_public_policy(policy.document),
         requester_pays=read(bucket, Kind.REQUEST_PAYMENT) is not None,
         tags=bucket.tags or [],
-        silences=None if policy is None else Silences(policy),
     )
 
 

@@ -18,7 +18,7 @@ Source: "How Amazon S3 authorizes a request" in the Amazon S3 User Guide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,10 +30,11 @@ from rs3gwd.iam.bucket_access import BucketAccess
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.identities.permissions import Permissions, bare_permissions
 from rs3gwd.iam.policy.context import Access
-from rs3gwd.iam.policy.evaluate import Outcome, Policies, Reason, Verdict, evaluate
+from rs3gwd.iam.policy.evaluate import Policies, Reason, Verdict, evaluate
+from rs3gwd.iam.policy.remembered import Remembered
 from rs3gwd.iam.policy.request_keys import Tags
-from rs3gwd.iam.policy.silence import Silence
-from rs3gwd.iam.policy.statements import Strength
+from rs3gwd.iam.policy.statements import CompiledPolicy, Strength
+from rs3gwd.iam.policy.variables import Lookup
 from rs3gwd.iam.principal import Decision, Principal
 from rs3gwd.iam.request_side import RequestSide
 
@@ -151,23 +152,43 @@ class Gate:
         """Why it is permitted, or None."""
         needed = NEEDED.get(action) if access.lists_count else None
         is_about_object = needed is not None and needed[0] is Subject.OBJECT
-        silence: Silence | None = None
-        remembered: Hashable = None
-        if self._is_root and self.owns(access) and not is_about_object:
-            if access.policy is None:
-                return _OWNS
-            if access.silences is not None:
-                side = self._side
-                silence = access.silences.of(action, self._who().caller)
-                remembered = silence.key_of(resource, side.request, side.query, side.now_ms)
-                if silence.covers(remembered):
-                    return _OWNS
+        if self._is_root and self.owns(access) and not is_about_object and access.policy is None:
+            return _OWNS
         if self.is_charged(access) and not (self._side.pays and self.principal.account):
             return None
+        if is_about_object:
+            # What an object's own list says is the object's, and not to be remembered.
+            return self._reason(action, resource, access, find_object)
+        side = self._side
+        remembered = access.memory.of(action, self._who())
+        if remembered is None:
+            remembered = self._begin(action, access)
+        key = remembered.key_of(resource, side.request, side.query, side.now_ms)
+        reason = remembered.reason(key)
+        if reason is None:
+            reason = self._reason(action, resource, access, find_object)
+            if reason is not None:
+                remembered.remember(key, reason)
+        return reason
+
+    def _begin(self, action: str, access: BucketAccess) -> Remembered:
+        """A memory of the caller and one action in this bucket."""
+        own = self._who()
+        policies = self._policies(access.policy)
+        lookup = self._keys(account_id_of(access.owner_id), access, no_object)
+        each = [policy for _, policy in policies.layers()]
+        remembered = Remembered(each, action, caller=own.caller, lookup=lookup)
+        return access.memory.begin(action, own, remembered)
+
+    def _reason(
+        self, action: str, resource: str, access: BucketAccess, find_object: FindObject
+    ) -> str | None:
+        """Why the policies and lists permit it, or None."""
+        needed = NEEDED.get(action) if access.lists_count else None
         owner_id, policy, strength = access.owner_id, access.policy, Strength.NONE
         if needed is not None:
             acl = access.acl
-            if is_about_object:
+            if needed[0] is Subject.OBJECT:
                 found = find_object()
                 acl = [] if found is None else found.acl
                 if found is not None and found.owner_id != owner_id:
@@ -181,8 +202,6 @@ class Gate:
         verdict = self._evaluate(
             action, resource, account_id_of(owner_id), policies, access, find_object
         )
-        if silence is not None and verdict.outcome is not Outcome.DENIED:
-            silence.remember(remembered)
         return verdict.reason if verdict.is_allowed else None
 
     def _evaluate(
@@ -195,18 +214,7 @@ class Gate:
         find_object: FindObject = no_object,
     ) -> Verdict:
         """The verdict of the resource's `policies` and the caller's own together."""
-
-        def existing_tags() -> list[tuple[str, str]]:
-            found = find_object()
-            return [] if found is None else found.tags
-
         own = self._who()
-        keys = self._side.keys(
-            own.caller,
-            resource_account_id=account_id,
-            existing_tags=existing_tags,
-            bucket_tags=lambda: [] if access is None else access.tags,
-        )
         if own.identity or own.boundary is not None or own.session is not None:
             policies = replace(
                 policies, identity=own.identity, boundary=own.boundary, session=own.session
@@ -217,21 +225,41 @@ class Gate:
                 action=action,
                 resource=resource,
                 resource_account_id=account_id,
-                lookup=keys,
+                lookup=self._keys(account_id, access, find_object),
             ),
             policies,
         )
 
-    def _asks_object_tags(self, access: BucketAccess) -> bool:
-        """Whether what is decided may depend on the tags of the request."""
+    def _keys(
+        self, account_id: str, access: BucketAccess | None, find_object: FindObject
+    ) -> Lookup:
+        """The condition keys of the request."""
+
+        def existing_tags() -> list[tuple[str, str]]:
+            found = find_object()
+            return [] if found is None else found.tags
+
+        return self._side.keys(
+            self._who().caller,
+            resource_account_id=account_id,
+            existing_tags=existing_tags,
+            bucket_tags=lambda: [] if access is None else access.tags,
+        )
+
+    def _policies(self, of_bucket: CompiledPolicy | None) -> Policies:
+        """All that have a say in a request about a bucket with this policy."""
         own = self._who()
-        policies = Policies(
-            resource=access.policy,
+        return Policies(
+            resource=of_bucket,
             identity=own.identity,
             boundary=own.boundary,
             session=own.session,
         )
-        return any(key.startswith("s3:requestobjecttag") for key in policies.keys_used())
+
+    def _asks_object_tags(self, access: BucketAccess) -> bool:
+        """Whether what is decided may depend on the tags of the request."""
+        keys_used = self._policies(access.policy).keys_used()
+        return any(key.startswith("s3:requestobjecttag") for key in keys_used)
 
     def _strength(self, acl: list[Grant], permission: Permission, access: BucketAccess) -> Strength:
         """How directly a list permits: a crowd is anybody in it, an id is the whole account."""

@@ -30,6 +30,7 @@ from msgspec import Struct
 from rs3gwd.iam.policy.context import Access, Caller, CallerKind
 from rs3gwd.iam.policy.document import Document, Effect, Statement
 from rs3gwd.iam.policy.principals import Principals
+from rs3gwd.iam.policy.variables import Lookup
 from rs3gwd.iam.policy.wildcards import (
     Matcher,
     compile_arn,
@@ -95,9 +96,22 @@ class CompiledStatement:
         self.resources_text = tuple(sorted(each.text for each in statement.resources))
 
     @property
-    def plain_resource(self) -> Matcher | None:
-        """Whether a resource is named, where that is one comparison without variables."""
-        return self._only
+    def resource_keys(self) -> frozenset[str]:
+        """The condition keys that variables in its resources stand for."""
+        return frozenset(variable.key for each in self._open for variable in each.variables)
+
+    def resource_test(self, lookup: Lookup) -> Matcher:
+        """`names_resource` for all requests that agree with `lookup` in the `resource_keys`."""
+        if self._only is not None:
+            return self._only
+        excepts = self.statement.is_not_resource
+        opened = [template.resolve(lookup) for template in self._open]
+        if not self.statement.resources:
+            return lambda resource: True
+        if None in opened and excepts and not self.is_deny:
+            return lambda resource: False
+        found = (*self._fixed, *(compile_arn(each) for each in opened if each is not None))
+        return lambda resource: any(matches(resource) for matches in found) is not excepts
 
     def names_action(self, lowered: str) -> bool:
         """Whether Action, or what NotAction leaves, has an action in lower case."""
