@@ -57,11 +57,13 @@ class SignedRequest:
 class Signer:
     """Signs for one target, all requests with one time: they hold for fifteen minutes."""
 
-    def __init__(self, target: Target, when: datetime | None = None) -> None:
+    def __init__(
+        self, target: Target, when: datetime | None = None, *, service: str = "s3"
+    ) -> None:
         now = when or datetime.now(UTC)
         self.target = target
         self.timestamp = now.strftime("%Y%m%dT%H%M%SZ")
-        self.scope = f"{self.timestamp[:8]}/{target.region}/s3/aws4_request"
+        self.scope = f"{self.timestamp[:8]}/{target.region}/{service}/aws4_request"
         key = b"AWS4" + target.secret_key.encode()
         for part in self.scope.split("/"):
             key = _hmac(key, part)
@@ -115,6 +117,12 @@ def sign(target: Target, method: str, path_and_query: str, body: bytes | None) -
     """Signs one request, now; a body of None is sent as UNSIGNED-PAYLOAD."""
     payload = UNSIGNED_PAYLOAD if body is None else _sha256(body)
     return Signer(target).sign(method, path_and_query, payload=payload)
+
+
+def sign_form(target: Target, service: str, body: bytes) -> SignedRequest:
+    """Signs a call of a service that is asked by forms (IAM, STS), now."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return Signer(target, service=service).sign("POST", "/", payload=_sha256(body), headers=headers)
 
 
 def _canonical_query(query: str) -> str:

@@ -19,7 +19,7 @@ from tools.rs3gw_bench.compiler import Programs
 from tools.rs3gw_bench.figures import FLOOR, Figures
 from tools.rs3gw_bench.generator import LoadError
 from tools.rs3gw_bench.options import Options
-from tools.rs3gw_bench.policy import put_policy
+from tools.rs3gw_bench.policy import come_in_by_policy
 from tools.rs3gw_bench.rounds import Rounds
 from tools.rs3gw_bench.servers import Node, Server, ServerError, make_peer
 from tools.rs3gw_bench.session import Bench, Session
@@ -212,7 +212,7 @@ class Suite:
         ruled = self._session("node-policy", lambda: self._make_node("node-policy", "policy"))
         if plain is None or ruled is None:
             return
-        put_policy(ruled.server)
+        come_in_by_policy(ruled.server)
         self._compare([plain, ruled], workloads.SCALING)
         for session in (plain, ruled):
             self.figures.show(session.server.name)
