@@ -162,13 +162,15 @@ class NodeMetadata(NamedTuple):
 
 
 class MemberView(NamedTuple):
-    """One node as this one sees it. `round_trip_s` is None until it has answered a probe."""
+    """One node as this one sees it. `round_trip_s` is None until it has answered a probe; `heard_s`
+    is the monotonic reading at which a packet of it came last."""
 
     node: NodeId
     state: MemberState
     incarnation: int
     metadata: NodeMetadata
     round_trip_s: float | None
+    heard_s: float | None = None
 
 
 class Liveness(Protocol):

@@ -153,6 +153,9 @@ class Swim:
     def on_packet(self, sender: NodeId, packet: Packet, now_s: float) -> None:
         """Takes a packet that `sender` is proved to have sent."""
         newer = [newer for claim in packet.claims if (newer := self.on_claim(claim, now_s))]
+        member = self.members.get(sender)
+        if member is not None:
+            member.heard_s = now_s
         if packet.kind is Kind.PING and packet.target == self.own:
             self._answer(sender, Kind.ACK, packet.number, claims=newer)
         elif newer:

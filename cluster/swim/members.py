@@ -21,7 +21,7 @@ ROUND_TRIP_WEIGHT = 0.25
 class Member:
     """What is believed of one node. `metadata` outlives states that come without."""
 
-    __slots__ = ("claim", "metadata", "round_trip_s", "since_s", "suspicion")
+    __slots__ = ("claim", "heard_s", "metadata", "round_trip_s", "since_s", "suspicion")
 
     def __init__(self, claim: Claim, now_s: float) -> None:
         self.claim = claim
@@ -29,6 +29,8 @@ class Member:
         self.since_s = now_s
         self.suspicion: Suspicion | None = None
         self.round_trip_s: float | None = None
+        self.heard_s: float | None = None
+        """When a packet of the node itself came last."""
 
     @property
     def state(self) -> MemberState:
@@ -58,7 +60,12 @@ class Member:
     def view(self) -> MemberView:
         """As others may look at it."""
         return MemberView(
-            self.claim.node, self.state, self.claim.incarnation, self.metadata, self.round_trip_s
+            self.claim.node,
+            self.state,
+            self.claim.incarnation,
+            self.metadata,
+            self.round_trip_s,
+            self.heard_s,
         )
 
 

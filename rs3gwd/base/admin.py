@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from rs3gwd.base.cluster_admin import ClusterPicture
 from rs3gwd.base.kms_keys import KmsKeyState
 from rs3gwd.base.records import AccessKeyStatus, Durability
 
@@ -128,6 +129,17 @@ class KmsStatus(AdminRequest, frozen=True):
     """Where the master key is, and whether it opens the keyring."""
 
 
+class ClusterPictureShow(AdminRequest, frozen=True):
+    """The cluster as this node sees it."""
+
+
+class ClusterTransfer(AdminRequest, frozen=True):
+    """Has a node lead a group."""
+
+    group: int
+    node: int
+
+
 AnyAdminRequest = (
     AccountCreate
     | AccountList
@@ -146,6 +158,8 @@ AnyAdminRequest = (
     | KmsStatus
     | KmsRewrap
     | IdentityAction
+    | ClusterPictureShow
+    | ClusterTransfer
 )
 
 
@@ -207,6 +221,7 @@ class AdminAnswer(Struct, frozen=True):
     workers: list[WorkerView] = []
     kms_keys: list[KmsKeyView] = []
     result: dict[str, Any] = {}
+    cluster: ClusterPicture | None = None
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

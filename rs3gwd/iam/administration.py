@@ -14,6 +14,8 @@ from rs3gwd.base.admin import (
     AdminAnswer,
     AnyAdminRequest,
     BucketSetDurability,
+    ClusterPictureShow,
+    ClusterTransfer,
     IdentityAction,
     KeyCreate,
     KeyDelete,
@@ -29,6 +31,7 @@ from rs3gwd.base.admin import (
     WorkersList,
     WorkersRestart,
 )
+from rs3gwd.base.cluster_admin import NotACluster
 from rs3gwd.base.commands import (
     DeleteAccessKey,
     DeleteAccount,
@@ -91,6 +94,8 @@ class Administration:
             KmsKeySetState: self._refuse_keys,
             KmsStatus: self._refuse_keys,
             KmsRewrap: self._refuse_keys,
+            ClusterPictureShow: self._refuse_cluster,
+            ClusterTransfer: self._refuse_cluster,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:
@@ -171,6 +176,9 @@ class Administration:
 
     async def _refuse_keys(self, request: AnyAdminRequest) -> AdminAnswer:
         raise InvalidRequest("keys are opened by the daemon alone: start it")
+
+    async def _refuse_cluster(self, request: AnyAdminRequest) -> AdminAnswer:
+        raise NotACluster("no node of a cluster runs on this store")
 
     def _check_number(self, account: AccountRecord) -> None:
         """Policies know accounts by number: no two may share one."""

@@ -111,6 +111,15 @@ class BlobUpkeep:
         """Blobs that were missing when they were last looked at."""
         return len(self._attempts)
 
+    @property
+    def overdue(self) -> int:
+        """Those of them that are not just on their way: beyond the grace, or asked for already."""
+        now = self._clock.monotonic()
+        return sum(
+            attempt.is_running or attempt.count > 0 or attempt.due <= now
+            for attempt in self._attempts.values()
+        )
+
     def hurry(self, blob_id: bytes) -> None:
         """A missing blob can be had: it is fetched in the next round."""
         attempt = self._attempts.get(blob_id)

@@ -75,6 +75,11 @@ class HybridClock:
         """Whether a majority has said what time it is."""
         return self._limit_ms is not None
 
+    @property
+    def held_back_ms(self) -> int:
+        """By how much the own clock is beyond the bound now; 0 for a clock that is not."""
+        return max(0, self._clock.now_ms() - self.now_ms())
+
     async def wait_proved(self) -> None:
         """Until a majority has said what time it is; `run` must be active."""
         await self._proved.wait()

@@ -1,0 +1,237 @@
+"""What operators see of a cluster and may ask of it: the words of `rs3gwctl cluster` and of the
+admin API, and the port by which surfaces reach them.
+
+Three layers: a `NodeReport` is what one node says of itself, and travels between nodes; a
+`ClusterPicture` is what one node makes of all reports and of what it believes of those that sent
+none; `Finding` says in words what is wrong and what that means. The descriptions of the fields are
+the reference in `docs/operate/admin-api.md`, which is generated from them.
+
+Invariant: fields are only ever added, with a default, so that nodes of two releases understand
+each other's reports.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct
+
+from rs3gwd.base.errors import Fault, Rs3gwError, StoreError
+
+TRANSFER_SECONDS_MAX = 10.0
+"""How long a leadership may take to change hands; it takes some milliseconds."""
+
+
+def _note(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class NotACluster(StoreError):
+    """The node is a single one, or this process of it knows nothing of the cluster."""
+
+    code = "NotACluster"
+
+
+class NoSuchGroup(StoreError):
+    """There is no group of this number."""
+
+    code = "NoSuchGroup"
+
+
+class NotAVoter(StoreError):
+    """The node has no vote in the group, so it cannot lead it."""
+
+    code = "NotAVoter"
+
+
+class NotHandedOver(Rs3gwError):
+    """The node did not come to lead the group in time; who leads it is in the picture."""
+
+    code = "NotHandedOver"
+    retryable = True
+    fault = Fault.PEER
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    NOTICE = "notice"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Health(StrEnum):
+    """The cluster as a whole: the worst of its findings, notices aside."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    CRITICAL = "critical"
+
+
+class GroupReport(Struct, frozen=True):
+    """One group as one node sees it; `lag` is in entries by node, of a leader alone."""
+
+    group: int
+    role: str
+    leader: int
+    term: int
+    commit_index: int
+    applied_index: int
+    voters: list[int]
+    learners: list[int] = []
+    lag: dict[int, int] = {}
+
+
+class NodeReport(Struct, frozen=True):
+    """What a node says of itself."""
+
+    node: int
+    version: str
+    groups: list[GroupReport]
+    hints_waiting: int
+    partitions_waiting: int
+    blobs_missing: int
+    blobs_suspect: int
+    clock_proved: bool
+    clock_held_back_ms: int
+    free_bytes: int
+    free_bytes_reserve: int
+    disk_failed: str = ""
+    uptime_s: int = 0
+
+
+class MemberPicture(Struct, frozen=True):
+    """A member of a group."""
+
+    node: Annotated[int, _note("number of the node")]
+    is_voter: Annotated[bool, _note("whether it votes; others only follow")]
+    is_up: Annotated[bool, _note("whether it is believed to run, or has just answered")]
+    applied_index: Annotated[
+        int | None, _note("how far its state machine is, an index of the log; null: did not say")
+    ]
+    lag_entries: Annotated[
+        int | None, _note("entries of the leader's log that it lacks; null: the leader did not say")
+    ]
+
+
+class GroupPicture(Struct, frozen=True):
+    """A Raft group: 0 is the system group (accounts, policies, buckets), the others hold keys."""
+
+    group: Annotated[int, _note("number of the group")]
+    leader: Annotated[int, _note("number of the node that leads it; 0: nobody known")]
+    term: Annotated[int, _note("term of that leader")]
+    commit_index: Annotated[int, _note("what a majority has on disk, an index of the log")]
+    members: Annotated[list[MemberPicture], _note("its members, by number")]
+    voters_up: Annotated[int, _note("how many of its voters are up")]
+    quorum: Annotated[int, _note("how many voters it needs")]
+    has_quorum: Annotated[bool, _note("whether `voters_up` reaches `quorum` and there is a leader")]
+
+
+class NodePicture(Struct, frozen=True):
+    """A node of the cluster. What only the node itself knows is null where it did not answer."""
+
+    node: Annotated[int, _note("number of the node")]
+    state: Annotated[
+        str,
+        _note(
+            "what gossip believes: `alive`, `suspect`, `dead`, `left` (stopped on purpose), or "
+            "`unknown` (never heard of)"
+        ),
+    ]
+    answered: Annotated[bool, _note("whether it answered just now")]
+    cluster_address: Annotated[str, _note("host:port where other nodes reach it")]
+    s3_address: Annotated[str, _note("host:port where it listens for clients")]
+    zone: Annotated[str, _note("its `cluster.zone`")]
+    version: Annotated[str, _note("the release that it runs")]
+    capacity_bytes: Annotated[int, _note("size of the file system of its data; 0: not told yet")]
+    load_percent: Annotated[
+        int, _note("load average per core, in steps of 20; 100 is one per core")
+    ]
+    heard_ms_ago: Annotated[
+        int | None, _note("milliseconds since it last showed that it runs; null: never")
+    ]
+    round_trip_ms: Annotated[float | None, _note("smoothed round trip to it; null: not measured")]
+    uptime_s: Annotated[int | None, _note("seconds since it began to serve")] = None
+    free_bytes: Annotated[int | None, _note("bytes free on that file system")] = None
+    leads: Annotated[int | None, _note("how many groups it leads, as it says itself")] = None
+    hints_waiting: Annotated[
+        int | None, _note("bodies that other nodes missed and that it has yet to tell them of")
+    ] = None
+    partitions_waiting: Annotated[
+        int | None, _note("partitions that others must compare, because hints were too many")
+    ] = None
+    blobs_missing: Annotated[
+        int | None,
+        _note("bodies that it should have and has yet to fetch, beyond the first seconds"),
+    ] = None
+    blobs_suspect: Annotated[
+        int | None, _note("bodies of it that may be damaged and are being checked or replaced")
+    ] = None
+    clock_proved: Annotated[bool | None, _note("whether a majority has told it the time")] = None
+    clock_held_back_ms: Annotated[
+        int | None, _note("milliseconds by which its clock is too far ahead and is held back")
+    ] = None
+    disk_failed: Annotated[
+        str | None, _note("why its disk takes no more writes; empty: it does")
+    ] = None
+
+
+class Finding(Struct, frozen=True):
+    """Something that is not as it should be."""
+
+    severity: Annotated[Severity, _note("`notice`, `warning` (degraded) or `critical`")]
+    code: Annotated[str, _note("what kind of finding; stays the same over releases")]
+    subject: Annotated[str, _note("what it is about, as `node 2` or `group 3`")]
+    what: Annotated[str, _note("what is wrong, in words")]
+    meaning: Annotated[str, _note("what it means for reads, writes and copies, in words")]
+
+
+class ClusterPicture(Struct, frozen=True):
+    """A cluster as one of its nodes sees it at one moment."""
+
+    cluster: Annotated[str, _note("name of the cluster")]
+    seen_by: Annotated[int, _note("number of the node that answers")]
+    at_ms: Annotated[int, _note("when, in milliseconds since 1970-01-01 UTC")]
+    health: Annotated[Health, _note("`healthy`, `degraded` or `critical`")]
+    reads: Annotated[str, _note("what reads do, in words")]
+    writes: Annotated[str, _note("what writes do, in words")]
+    findings: Annotated[list[Finding], _note("what is not as it should be, the worst first")]
+    nodes: Annotated[list[NodePicture], _note("its nodes, by number")]
+    groups: Annotated[list[GroupPicture], _note("its groups, by number")]
+
+
+class ClusterHealth(Struct, frozen=True):
+    """The part of the picture that a monitor needs."""
+
+    cluster: Annotated[str, _note("name of the cluster")]
+    seen_by: Annotated[int, _note("number of the node that answers")]
+    health: Annotated[Health, _note("`healthy`, `degraded` or `critical`")]
+    reads: Annotated[str, _note("what reads do, in words")]
+    writes: Annotated[str, _note("what writes do, in words")]
+    findings: Annotated[list[Finding], _note("what is not as it should be, the worst first")]
+
+
+class ClusterAdmin(Protocol):
+    """The cluster as operators have it, from one of its nodes."""
+
+    async def picture(self) -> ClusterPicture:
+        """The cluster now; asks every node, and takes about two seconds where one is silent."""
+        ...
+
+    async def transfer_leader(self, group: int, node: int) -> None:
+        """Has `node` lead `group`; returns once it does, as far as this node hears.
+
+        Raises NoSuchGroup, NotAVoter, NotHandedOver.
+        """
+        ...
+
+
+def health_of(picture: ClusterPicture) -> ClusterHealth:
+    """What a monitor needs of a picture."""
+    return ClusterHealth(
+        cluster=picture.cluster,
+        seen_by=picture.seen_by,
+        health=picture.health,
+        reads=picture.reads,
+        writes=picture.writes,
+        findings=picture.findings,
+    )
