@@ -28,7 +28,7 @@ from cluster.base.ports import (
     Threads,
 )
 from cluster.drivers import groups_frames as frames
-from cluster.drivers import groups_members, groups_reads, groups_snapshots
+from cluster.drivers import groups_members, groups_snapshots
 from cluster.drivers.groups_group import Group
 from cluster.drivers.groups_log import LogWrite, Wal
 from cluster.drivers.groups_loop import GroupLoop, Listeners, Ports
@@ -110,7 +110,6 @@ class GroupHost:
         self._bad_frames = 0
         self._started = trio.Event()
         handlers.on_message(CHANNEL, self._on_frame)
-        handlers.on_call(groups_reads.METHOD, self._on_read)
         handlers.on_call(groups_members.CHANGE_METHOD, self._on_change)
         handlers.on_call(groups_members.TRANSFER_METHOD, self._on_transfer)
         handlers.on_message(groups_members.LEAVING_CHANNEL, self._on_leaving)
@@ -301,9 +300,6 @@ class GroupHost:
         except (BadFrame, ValueError):
             self._bad_frames += 1
 
-    async def _on_read(self, sender: NodeId, payload: bytes) -> bytes:
-        return await self._live().reads.on_call(sender, payload)
-
     async def _on_change(self, sender: NodeId, payload: bytes) -> bytes:
         return await self._live().members.on_change(sender, payload)
 
@@ -336,6 +332,8 @@ class _Running:
             read=self.reads.on_read,
             snapshot_wanted=self.sender.on_wanted,
             proposals_dropped=self.proposals.on_dropped,
+            questions_dropped=self.reads.on_dropped,
+            ticked=self.reads.on_tick,
         )
 
     def _on_leader_changed(self, group: Group) -> None:
@@ -362,6 +360,10 @@ class _Running:
             self.proposals.on_proposal(sender, proposal)
         for result in frame.answers:
             self.proposals.on_answer(result)
+        for question in frame.read_questions:
+            self.reads.on_question(sender, question)
+        for told in frame.read_answers:
+            self.reads.on_answer(sender, told)
 
     def _step(self, number: int, message: Message, *, opens: bool = False) -> None:
         """Step a core; a leader's heartbeat begins a group that this node is to join."""

@@ -6,13 +6,16 @@ proposals for groups that the other leads, and answers to such. Frames are lost,
 overtaken without harm. All are msgpack arrays that begin with their version; a later release
 appends fields at the end of an array, which an earlier one ignores.
 
-    frame       [version, messages, heartbeats, beats, proposals, answers]
+    frame       [version, messages, heartbeats, beats, proposals, answers, read_questions,
+                 read_answers]
     message     [group, type, term, log_term, index, [[term, index, kind, data], ...], commit,
                  vote, reject, reject_hint, context, round, sent_ms, transfer, healing]
     heartbeat   [group, term, commit, round, sent_ms]
     beat        [group, term, round, sent_ms, healing, reject_hint]    the answer to a heartbeat
     proposal    [group, data]                       data is an envelope of `cluster.raft.commands`
     answer      [group, session, number, code, result]    code "" for a result, else an error's
+    read_question  [number, [group, ...]]           from which index on may these be read?
+    read_answer    [number, [[group, index], ...]]  of those that the sender could confirm
 
 Invariants: who sent a frame is known from the connection, never from the frame; snapshots,
 proposals and reads of the Raft core do not travel as its messages, local messages never do.
@@ -110,6 +113,20 @@ class ProposalAnswer(msgspec.Struct, array_like=True, frozen=True):
     result: bytes
 
 
+class ReadQuestion(msgspec.Struct, array_like=True, frozen=True):
+    """From which index on may these groups be read? `number` is the asker's."""
+
+    number: int
+    groups: tuple[int, ...]
+
+
+class ReadAnswer(msgspec.Struct, array_like=True, frozen=True):
+    """Its answer: (group, index) of those that were confirmed."""
+
+    number: int
+    indexes: tuple[tuple[int, int], ...]
+
+
 class Frame(msgspec.Struct, array_like=True):
     """Everything for one node at one moment."""
 
@@ -119,20 +136,8 @@ class Frame(msgspec.Struct, array_like=True):
     beats: list[Beat]
     proposals: list[Proposal]
     answers: list[ProposalAnswer]
-
-
-class ReadRequest(msgspec.Struct, array_like=True, frozen=True):
-    """A call: from which index on may these groups be read?"""
-
-    version: int
-    groups: tuple[int, ...]
-
-
-class ReadReply(msgspec.Struct, array_like=True, frozen=True):
-    """Its answer: (group, index) of those that were confirmed."""
-
-    version: int
-    indexes: tuple[tuple[int, int], ...]
+    read_questions: list[ReadQuestion] = []
+    read_answers: list[ReadAnswer] = []
 
 
 class ChangeRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -181,17 +186,11 @@ _frames = msgspec.msgpack.Decoder(Frame)
 
 def new_frame() -> Frame:
     """An empty frame."""
-    return Frame(VERSION, [], [], [], [], [])
+    return Frame(VERSION, [], [], [], [], [], [], [])
 
 
 def encode(
-    value: Frame
-    | ReadRequest
-    | ReadReply
-    | ChangeRequest
-    | TransferRequest
-    | SnapshotHead
-    | WireMembers,
+    value: Frame | ChangeRequest | TransferRequest | SnapshotHead | WireMembers,
 ) -> bytes:
     """The bytes of a frame, call or head."""
     return _encode(value)
@@ -207,19 +206,7 @@ def decode_frame(payload: bytes) -> Frame:
     return frame
 
 
-_C = TypeVar(
-    "_C", ReadRequest, ReadReply, ChangeRequest, TransferRequest, SnapshotHead, WireMembers
-)
-
-
-def decode_read_request(payload: bytes) -> ReadRequest:
-    """Raises BadFrame."""
-    return _decode(payload, ReadRequest)
-
-
-def decode_read_reply(payload: bytes) -> ReadReply:
-    """Raises BadFrame."""
-    return _decode(payload, ReadReply)
+_C = TypeVar("_C", ChangeRequest, TransferRequest, SnapshotHead, WireMembers)
 
 
 def decode_change(payload: bytes) -> ChangeRequest:

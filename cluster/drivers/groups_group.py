@@ -7,15 +7,25 @@ applies nothing. It is `frozen` for the moment in which its core is replaced.
 """
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import trio
 
+from cluster.base.errors import ProposalRefused
 from cluster.base.ids import NodeId
 from cluster.raft.node import RaftNode
 
 CommandKey = tuple[int, int]
 """Session and number of a command; of an opening, 0 and its random number."""
+
+
+class Offer(NamedTuple):
+    """A proposal that waits for the next batch; `refused` is told when the core takes it not."""
+
+    data: bytes
+    refused: Callable[[ProposalRefused], None]
 
 
 class Group:
@@ -40,6 +50,10 @@ class Group:
         """Set and replaced when a write or an application is done."""
         self.others: dict[CommandKey, NodeId] = {}
         """Proposals of other nodes in this leader's log, and who waits for them."""
+        self.offers: list[Offer] = []
+        """Proposals for this leader's core, which takes those of a batch together."""
+        self.offered_to = 0
+        """The last index of the batch of offers that went into the log last."""
         self.pinned: dict[bytes, int] = {}
         """Snapshots under way and their indexes, behind which the log must go on."""
         self.log_marks: deque[tuple[int, int]] = deque()

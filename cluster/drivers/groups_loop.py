@@ -24,11 +24,11 @@ from typing import Final
 
 import trio
 
-from cluster.base.errors import ClusterError, LogWriteFailed
+from cluster.base.errors import ClusterError, LogWriteFailed, ProposalRefused
 from cluster.base.ids import APPEND_THREAD, APPLY_THREAD, NodeId
 from cluster.base.ports import Applied, Clock, GroupEntry, Peers, Random, StateMachine, Threads
 from cluster.drivers import groups_frames as frames
-from cluster.drivers.groups_group import Group
+from cluster.drivers.groups_group import Group, Offer
 from cluster.drivers.groups_log import LogWrite, LostEntries, View, Wal
 from cluster.drivers.groups_outbox import Outbox
 from cluster.drivers.groups_settings import GroupSettings
@@ -76,6 +76,8 @@ class Listeners:
     snapshot_wanted: Callable[[Group, NodeId], None]
     """A member needs a snapshot; its outcome must be reported to the core."""
     proposals_dropped: Callable[[NodeId, list[frames.Proposal]], None]
+    questions_dropped: Callable[[NodeId, list[frames.ReadQuestion]], None]
+    ticked: Callable[[], None]
 
 
 class _Write:
@@ -114,6 +116,9 @@ class GroupLoop:
         self._write_bell = trio.Event()
         self._applies: list[tuple[Group, Message]] = []
         self._apply_bell = trio.Event()
+        self._offering: dict[int, Group] = {}
+        self._under_way: dict[int, Group] = {}
+        self._offered_at = 0
         self._ticks = 0
         self.writes = 0
         """Writes of the log so far, each with one sync."""
@@ -249,6 +254,12 @@ class GroupLoop:
         self._dirty[group.number] = group
         self._dirty_bell.set()
 
+    def offer(self, group: Group, data: bytes, refused: Callable[[ProposalRefused], None]) -> None:
+        """Propose to a group's core, with whatever else is offered until the next batch begins."""
+        group.offers.append(Offer(data, refused))
+        self._offering[group.number] = group
+        self._dirty_bell.set()
+
     def wake(self) -> None:
         """Something is to be sent."""
         self._dirty_bell.set()
@@ -307,16 +318,42 @@ class GroupLoop:
                 if not group.held:
                     group.node.tick(now_ms)
                     self.touch(group)
+            self.listeners.ticked()
 
     async def run_pump(self) -> None:
         """Takes the batches of all cores that something happened to."""
         while True:
             await self._dirty_bell.wait()
             self._dirty_bell = trio.Event()
+            self._take_offers()
             dirty, self._dirty = self._dirty, {}
             for group in dirty.values():
                 self._take_batches(group)
             self.outbox.flush()
+
+    def _take_offers(self) -> None:
+        """A new batch of proposals, once the one before is committed, or takes long."""
+        if not self._offering:
+            return
+        for group in list(self._under_way.values()):
+            if not group.leads or group.node.raft.log.committed >= group.offered_to:
+                del self._under_way[group.number]
+        if self._under_way and self._ticks == self._offered_at:
+            return
+        offering, self._offering = self._offering, {}
+        self._offered_at = self._ticks
+        self.nbatch = getattr(self, "nbatch", 0) + 1
+        for group in offering.values():
+            offers, group.offers = group.offers, []
+            try:
+                group.node.propose_all(tuple(o.data for o in offers), self.ports.now_ms())
+            except ProposalRefused as refused:
+                for o in offers:
+                    o.refused(refused)
+                continue
+            group.offered_to = group.node.raft.log.last_index()
+            self._under_way[group.number] = group
+            self.touch(group)
 
     def _take_batches(self, group: Group) -> None:
         node = group.node
@@ -463,6 +500,8 @@ class GroupLoop:
                 self.touch(group)
         if frame.proposals:
             self.listeners.proposals_dropped(to, frame.proposals)
+        if frame.read_questions:
+            self.listeners.questions_dropped(to, frame.read_questions)
 
     def is_quiet(self, group: Group) -> bool:
         """Whether a snapshot may be installed now: nothing is on its way into the state machine."""

@@ -44,6 +44,16 @@ class Outbox:
         self._frame(to).answers.append(answer)
         self._grew(to, len(answer.result) + 32)
 
+    def ask(self, to: NodeId, question: frames.ReadQuestion) -> None:
+        """A question about reads of groups that `to` leads."""
+        self._frame(to).read_questions.append(question)
+        self._grew(to, len(question.groups) + 8)
+
+    def tell(self, to: NodeId, answer: frames.ReadAnswer) -> None:
+        """The answer to a question of `to`."""
+        self._frame(to).read_answers.append(answer)
+        self._grew(to, 8 * len(answer.indexes) + 8)
+
     def flush(self) -> None:
         """Send everything."""
         for to in list(self._frames):

