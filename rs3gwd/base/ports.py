@@ -314,10 +314,15 @@ class BucketPage(Struct, frozen=True):
     next_after: str | None
 
 
+class NotProved(Exception):
+    """It is not known whether what a look-up would show is current: `wait_lookups`, then again."""
+
+
 class Lookups(Protocol):
     """Look-ups that wait for nothing, good until the next await.
 
-    They give and raise what the methods of the same name of `ObjectStore` do.
+    They give and raise what the methods of the same name of `ObjectStore` do, and NotProved of a
+    request that said that it reads no key, when it does.
     """
 
     def get_bucket(self, name: str) -> BucketRecord:

@@ -52,7 +52,7 @@ def when_current(stores: Stores, handle: AdminHandler) -> AdminHandler:
     async def handle_request(request: AnyAdminRequest) -> AdminAnswer:
         if isinstance(request, _ABOUT_THE_STORE):
             try:
-                await begin("", b"")
+                await begin("", b"", False)
             except Overloaded as error:
                 return AdminAnswer(error=error.code, message=str(error))
         return await handle(request)

@@ -19,7 +19,7 @@ class Stores(Struct, frozen=True):
 
     store: ObjectStore
     directory: Directory
-    begin: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
+    begin: Callable[[str, bytes, bool], Awaitable[ObjectStore]] | None = None
     is_founder: bool = True
     blobs: BlobParts | None = None
     gossip: Gossip | None = None

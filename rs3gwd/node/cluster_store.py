@@ -45,6 +45,7 @@ from rs3gwd.base.ports import (
     BucketPage,
     ListPage,
     Lookups,
+    NotProved,
     ObjectStore,
     PartPage,
     Stage,
@@ -96,6 +97,7 @@ class ClusterParts:
         self.sources = sources
         self.local = LocalStore(engine)
         self.lookups = ClusterLookups(engine, sources)
+        self.keyless = KeylessLookups(self.lookups)
 
 
 class ClusterLookups(LocalLookups):
@@ -118,22 +120,44 @@ class ClusterLookups(LocalLookups):
             return None
 
 
+class KeylessLookups:
+    """Look-ups of a request for which only the system group is proved."""
+
+    def __init__(self, lookups: ClusterLookups) -> None:
+        self.get_bucket = lookups.get_bucket
+        self.get_configuration = lookups.get_configuration
+
+    def get_version(self, bucket: str, key: bytes, version_id: str | None) -> VersionRecord:
+        raise NotProved
+
+    def read_small(self, version: VersionRecord) -> bytes | None:
+        raise NotProved
+
+
 class StoreSession:
     """The port `ObjectStore` for one request, from its beginning on; see the port."""
 
-    def __init__(self, parts: ClusterParts, bucket: str = "", key: bytes = b"") -> None:
+    def __init__(
+        self, parts: ClusterParts, bucket: str = "", key: bytes = b"", *, reads_key: bool = True
+    ) -> None:
         self._parts = parts
         self._bucket = bucket
         self._key = key
+        self._reads_key = reads_key
         self._proved: set[int] = set()
         self._writes = 0
 
     # What is proved.
 
     async def wait_key(self) -> None:
-        """Until look-ups of the request's own bucket and key are proved. Raises Overloaded."""
+        """Until look-ups of the request's own bucket are proved, and of its key if it reads it.
+        Raises Overloaded."""
         groups = {SYSTEM_GROUP}
-        if self._key and (group := self._group_of(self._bucket, self._key)) is not None:
+        if (
+            self._key
+            and self._reads_key
+            and (group := self._group_of(self._bucket, self._key)) is not None
+        ):
             groups.add(group)
         await self._prove(groups)
 
@@ -178,13 +202,14 @@ class StoreSession:
     # Reads.
 
     def lookups_now(self) -> Lookups | None:
-        """Of the request's own bucket and key, once `wait_key` has proved them."""
+        """Of the request's own bucket and key, once `wait_key` has proved them; of a request that
+        reads no key, without the key."""
         if SYSTEM_GROUP not in self._proved:
             return None
         if self._key:
             group = self._group_of(self._bucket, self._key)
             if group is not None and group not in self._proved:
-                return None
+                return None if self._reads_key else self._parts.keyless
         return self._parts.lookups
 
     async def wait_lookups(self) -> Lookups:
@@ -344,12 +369,13 @@ class ClusterStore:
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
 
-    async def begin(self, bucket: str, key: bytes) -> ObjectStore:
+    async def begin(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore:
         """The store as one request about this bucket and key sees it; both may be empty.
 
-        Accounts, keys, policies and the bucket are current, and so is the key. Raises Overloaded.
+        Accounts, keys, policies and the bucket are current, and so is the key, unless the request
+        says that it does not read it: whatever reads it all the same waits then. Raises Overloaded.
         """
-        session = StoreSession(self._parts, bucket, key)
+        session = StoreSession(self._parts, bucket, key, reads_key=reads_key)
         await session.wait_key()
         return session
 

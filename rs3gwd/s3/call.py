@@ -59,7 +59,7 @@ class Services(Struct, frozen=True):
     keys: ObjectKeys | None = None
     default_encryption: EncryptionKind | None = None
     takes_customer_keys_in_clear: bool = False
-    begin_store: Callable[[str, bytes], Awaitable[ObjectStore]] | None = None
+    begin_store: Callable[[str, bytes, bool], Awaitable[ObjectStore]] | None = None
     secrets: SecretWrapper | None = None
     web_documents: WebDocuments | None = None
     brake: Brake = field(default_factory=Brake)

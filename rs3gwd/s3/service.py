@@ -26,6 +26,7 @@ from rs3gwd.base.errors import (
     Rs3gwError,
 )
 from rs3gwd.base.http import Request, Response
+from rs3gwd.base.ports import NotProved
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.principal import Principal
@@ -104,7 +105,7 @@ class S3Service:
         store = self._services.store
         try:
             if self._services.begin_store is not None:
-                store = await self._services.begin_store(bucket, b"")
+                store = await self._services.begin_store(bucket, b"", False)
             return await answer_website(request, bucket, store, self.handle)
         except Rs3gwError as error:
             return self._error_response(
@@ -118,7 +119,7 @@ class S3Service:
         try:
             with suppress(ApiError):  # whoever answers meets the same error, and says it better
                 bucket, key = self._router.place(request)
-            store = await self._services.begin_store(bucket, key)
+            store = await self._services.begin_store(bucket, key, _reads_key(request))
         except Rs3gwError as error:
             return self._error_response(error, request, bucket=bucket, key=key, operation="Unknown")
         answer = self._begin(request, msgspec.structs.replace(self._services, store=store))
@@ -191,9 +192,12 @@ class S3Service:
             lookups = services.store.lookups_now()
             if lookups is None:
                 return self._carry_out(request, route, authenticated, services)
-            call = admit(services, request, route, authenticated, lookups)
-            at_once = route.operation.at_once
-            response = at_once(call, lookups) if at_once is not None else None
+            try:
+                call = admit(services, request, route, authenticated, lookups)
+                at_once = route.operation.at_once
+                response = at_once(call, lookups) if at_once is not None else None
+            except NotProved:
+                return self._carry_out(request, route, authenticated, services)
             if response is None:
                 return self._carry_out(request, route, authenticated, services, call)
             _note(response, call)
@@ -290,6 +294,11 @@ class S3Service:
             host_id=self._services.host_id,
             operation=operation,
         )
+
+
+def _reads_key(request: Request) -> bool:
+    """Whether a request begins by reading its key: a write is decided where it is applied."""
+    return request.method != "PUT" or "uploadId=" in request.raw_query
 
 
 def _note(response: Response, call: Call) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import msgspec
+import pytest
 from s3_world import ALICE, S3World
 
 from rs3gwd.base.errors import Overloaded
-from rs3gwd.base.ports import ObjectStore
+from rs3gwd.base.ports import NotProved, ObjectStore
 from rs3gwd.s3.service import S3Service
 
 
@@ -15,14 +18,14 @@ class Gate:
 
     def __init__(self, world: S3World) -> None:
         self.world = world
-        self.asked: list[tuple[str, bytes]] = []
+        self.asked: list[tuple[str, bytes, bool]] = []
         self.learns_of_removal = False
         self.failure: Overloaded | None = None
         services = msgspec.structs.replace(world.service._services, begin_store=self.begin)
         world.service = S3Service(services)
 
-    async def begin(self, bucket: str, key: bytes) -> ObjectStore:
-        self.asked.append((bucket, key))
+    async def begin(self, bucket: str, key: bytes, reads_key: bool) -> ObjectStore:
+        self.asked.append((bucket, key, reads_key))
         if self.failure is not None:
             raise self.failure
         if self.learns_of_removal:
@@ -31,7 +34,8 @@ class Gate:
 
 
 async def test_a_request_waits_for_its_bucket_and_key() -> None:
-    """What it is about is handed to whoever proves that this node is current."""
+    """What it is about is handed to whoever proves that this node is current, and whether the key
+    has to be: a write of one is decided where it is applied."""
     world = S3World()
     gate = Gate(world)
     assert (await world.call("PUT", "/bucket")).status == 200
@@ -40,12 +44,29 @@ async def test_a_request_waits_for_its_bucket_and_key() -> None:
     assert (await world.call("OPTIONS", "/bucket/a%20key", by=None)).status == 400
     assert (await world.call("GET", "/")).status == 200
     assert gate.asked == [
-        ("bucket", b""),
-        ("bucket", b"a key"),
-        ("bucket", b"a key"),
-        ("bucket", b"a key"),
-        ("", b""),
+        ("bucket", b"", False),
+        ("bucket", b"a key", False),
+        ("bucket", b"a key", True),
+        ("bucket", b"a key", True),
+        ("", b"", True),
     ]
+
+
+class _Keyless:
+    """Look-ups of what is not proved yet."""
+
+    def get_bucket(self, name: str) -> NoReturn:
+        raise NotProved
+
+
+async def test_what_is_not_proved_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permission that needs a look-up of what is not known to be current is decided once it is,
+    and not by what is there."""
+    world = S3World()
+    assert (await world.call("PUT", "/bucket")).status == 200
+    monkeypatch.setattr(world.store, "lookups_now", _Keyless)
+    assert (await world.call("PUT", "/bucket/key", body=b"data")).status == 200
+    assert (await world.call("GET", "/bucket/key")).body == b"data"
 
 
 async def test_a_key_that_was_removed_elsewhere_is_refused() -> None:
