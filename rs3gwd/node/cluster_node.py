@@ -36,6 +36,7 @@ from rs3gwd.node.bucket_coordinator import BucketCoordinator
 from rs3gwd.node.cluster_store import ClusterParts, ClusterStore
 from rs3gwd.node.hybrid_clock import HybridClock
 from rs3gwd.node.local import LocalDirectory
+from rs3gwd.node.log_thread import LogThread
 from rs3gwd.node.placement import COPIES_DEFAULT, HashedPlacement, Placement
 from rs3gwd.node.proposing import Proposer, ProposingSettings
 from rs3gwd.node.state_machine import open_state_machine
@@ -109,6 +110,7 @@ class ClusterNode:
         if is_new:
             _check_store(engine, members)
         names = _Members(identity.node, members)
+        log = LogThread(ports.threads)
         placement = HashedPlacement(names.all, copies=settings.copies)
         machine, depot = await open_state_machine(
             engine,
@@ -126,20 +128,24 @@ class ClusterNode:
             machine=machine,
             clock=ports.clock,
             random=ports.random,
-            threads=ports.threads,
+            threads=log,
             settings=settings.host,
         )
         if is_new and members:
             await host.bootstrap(range(_count_groups(engine) + 1), members)
         elif is_new:
             await host.join()
-        return _Builder(engine, depot, host, ports, settings).build(placement, names)
+        return _Builder(engine, depot, host, log, ports, settings).build(placement, names)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the node until cancelled; started once its groups take questions.
 
         Raises (in a group) IdentityError and LogWriteFailed.
         """
+        with self._tasks.log.lasting():
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.blobs.run)
             await nursery.start(self.host.run)
@@ -155,6 +161,7 @@ class _Tasks(Struct, frozen=True):
     blobs: BlobParts
     forgetter: UploadForgetter
     clock: HybridClock
+    log: LogThread
 
 
 class _Builder(Struct, frozen=True):
@@ -163,6 +170,7 @@ class _Builder(Struct, frozen=True):
     engine: Engine
     depot: BlobDepot
     host: GroupHost
+    log: LogThread
     ports: NodePorts
     settings: ClusterSettings
 
@@ -207,6 +215,7 @@ class _Builder(Struct, frozen=True):
                 retention_ms=engine.parts.settings.upload_retention_ms,
             ),
             clock=clock,
+            log=self.log,
         )
         return ClusterNode(engine, self.host, parts, tasks)
 
