@@ -74,7 +74,7 @@ class PermissionCache:
     """The permissions of those who asked lately. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, IdentityKind, str], _Kept] = {}
+        self._kept: dict[str, _Kept] = {}
         self._roots: dict[str, Permissions] = {}
         self._sessions: dict[str, _KeptSession] = {}
 
@@ -92,14 +92,13 @@ class PermissionCache:
         return self._of_session(principal, principal.session, base, directory)
 
     def _of_identity(self, holder: IdentityRecord, directory: Directory) -> Permissions:
-        place = (holder.canonical_id, holder.kind, holder.name)
-        kept = self._kept.get(place)
+        kept = self._kept.get(holder.unique_id)
         if kept is not None and _is_current(kept, holder, directory):
             return kept.permissions
         kept = _make(holder, directory)
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
-        self._kept[place] = kept
+        self._kept[holder.unique_id] = kept
         return kept.permissions
 
     def _of_session(
@@ -150,6 +149,8 @@ def caller_of_principal(principal: Principal) -> Caller:
 def _is_current(kept: _Kept, user: IdentityRecord, directory: Directory) -> bool:
     if kept.sources[0] is not user and kept.sources[0] != user:
         return False
+    if len(kept.sources) == 1:
+        return True
     now = _sources(user, directory)
     return all(one is other or one == other for one, other in zip(kept.sources, now, strict=False))
 
@@ -163,8 +164,10 @@ def _sources(user: IdentityRecord, directory: Directory) -> Iterator[Source]:
         yield group
         if group is not None:
             holders.append(group)
-    for arn in (*(arn for holder in holders for arn in holder.attached), user.boundary):
+    for arn in (arn for holder in holders for arn in holder.attached):
         yield _managed(arn, user.canonical_id, directory)
+    if user.boundary:
+        yield _managed(user.boundary, user.canonical_id, directory)
 
 
 def _managed(arn: str, canonical_id: str, directory: Directory) -> PolicyRecord | None:

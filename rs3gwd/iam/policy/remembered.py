@@ -120,17 +120,15 @@ class Remembered:
         if self._known is None:
             return None
         headers = request.headers
-        key: list[Hashable] = [request.peer, request.secure]
-        key += [matches(resource) for matches in self._resources]
-        key += map(headers.get, self._headers)
-        if self._queries:
-            key += map(query.get, self._queries)
-        if self._asks_second:
-            key.append(now_ms // 1000)
-        if self._asks_how:
-            key.append(headers.get("authorization", "")[:16])
-            key.append(("X-Amz-Signature" in query, "Signature" in query))
-        return tuple(key)
+        return (
+            request.peer,
+            request.secure,
+            now_ms // 1000 if self._asks_second else 0,
+            _how(headers, query) if self._asks_how else None,
+            *[matches(resource) for matches in self._resources],
+            *map(headers.get, self._headers),
+            *map(query.get, self._queries),
+        )
 
     def reason(self, key: Hashable) -> str | None:
         """Why requests of this key were permitted; None where that is to be decided."""
@@ -176,10 +174,23 @@ def _matchers(statements: Sequence[CompiledStatement], lookup: Lookup) -> list[M
     for each in statements:
         if not all(map(_is_fixed, each.resource_keys)):
             return None
-        apart = each.resources_text, each.statement.is_not_resource, each.is_deny
+        # What cannot be resolved is read one way in a denial and another in a permission.
+        apart = (
+            each.resources_text,
+            each.statement.is_not_resource,
+            each.is_deny and bool(each.resource_keys),
+        )
         if apart not in found:
             found[apart] = each.resource_test(lookup)
     return list(found.values())
+
+
+def _how(headers: Mapping[str, str], query: Mapping[str, str]) -> Hashable:
+    """How a request is signed: `rs3gwd.iam.request_side` reads no more of it."""
+    how = headers.get("authorization", "")[:16]
+    if not query:
+        return how
+    return how, "X-Amz-Signature" in query, "Signature" in query, "AWSAccessKeyId" in query
 
 
 def _is_fixed(key: str) -> bool:
