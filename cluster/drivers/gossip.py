@@ -92,6 +92,10 @@ class Gossip:
         """Every node known here, this one among them, by number."""
         return self._endpoint.swim.views()
 
+    def look_for(self, nodes: tuple[NodeId, ...]) -> None:
+        """Nodes that belong to the cluster, whether or not they were ever heard of."""
+        self._endpoint.swim.set_seeds(nodes)
+
     def is_alive(self, node: NodeId) -> bool:
         """False for a node believed dead or gone; a suspect and an unknown one count as alive."""
         member = self._endpoint.swim.members.get(node)

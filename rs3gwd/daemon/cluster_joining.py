@@ -81,7 +81,7 @@ def init_cluster(data: Path, *, cluster: str | None = None) -> NodeName:
     )
     folder.write_authority(authority)
     folder.write_book(TokenBook(node_highest=FIRST_NODE))
-    folder.write_first_start(FirstStart(Begins.SEEDS, disk_token))
+    folder.write_first_start(FirstStart(Begins.ALONE, disk_token))
     folder.write_node(key, to_der(certificate), (to_der(authority.certificate),))
     return NodeName(name, FIRST_NODE)
 
@@ -123,7 +123,7 @@ def join_cluster(data: Path, token_text: str) -> NodeName:
             f"and is its port open? ({error!r})"
         ) from error
     granted, folder = joined.granted, AuthorityFolder(data / FOLDER)
-    folder.write_first_start(FirstStart(Begins.SEEDS, disk_token))
+    folder.write_first_start(FirstStart(Begins.JOINS, disk_token))
     folder.write_node(joined.key, granted.certificate, granted.roots)
     return NodeName(granted.cluster, granted.node)
 

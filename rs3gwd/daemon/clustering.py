@@ -3,9 +3,10 @@
 What it is not: nothing of it runs on a single node. Under the data directory lie `cluster/` with
 the node's certificate and key and the roots that it trusts (`cluster.drivers.authority`), and
 `wal/` with the log of all groups. Which node this is says its certificate; where the others are
-says the configuration.
+say the configuration and the cluster itself (`cluster_nodes`).
 
-Order of the start: the log is read, the groups begin, the transport listens, a majority is found.
+Order of the start: the log is read, the groups begin, the transport listens, the node announces
+itself and is added where it is new, a majority is found.
 """
 
 from collections.abc import AsyncIterator
@@ -15,23 +16,23 @@ from functools import partial
 import structlog
 import trio
 
-from cluster.authority.certificates import PeerCertificate
 from cluster.base.errors import IdentityError
-from cluster.drivers.authority import AuthorityFolder
+from cluster.drivers.authority import AuthorityFolder, Begins
 from cluster.drivers.gossip import Gossip
 from cluster.drivers.transport import Transport
 from cluster.drivers.transport_network import Address, TlsNetwork
-from cluster.raft.identity import NodeIdentity
 from cluster.wal.wal import Wal
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.config import Config
-from rs3gwd.daemon.cluster_identity import establish
+from rs3gwd.daemon.cluster_identity import Established, establish
+from rs3gwd.daemon.cluster_nodes import ClusterNodes, Node
 from rs3gwd.daemon.frontend import Ports
 from rs3gwd.daemon.gossiping import open_gossip
 from rs3gwd.daemon.opening import data_root
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.daemon.stores import Stores, local_stores
 from rs3gwd.engine.engine import Engine
+from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.engine.system import FileDisk
 from rs3gwd.node.blob_hints import HintSettings
 from rs3gwd.node.blob_mending import MendingSettings
@@ -61,17 +62,18 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
         partial(Wal.open, FileDisk(str(root)), WAL_FOLDER, random=ports.random)
     )
     try:
-        identity, _ = await ports.threads.run(partial(establish, folder, wal, ports.random))
-        async with _cluster_node(config, engine, ports, wal, identity, folder) as (node, gossip):
+        who = await ports.threads.run(partial(establish, folder, wal, ports.random))
+        async with _cluster_node(config, engine, ports, wal, who, folder) as (node, gossip, nodes):
             founder = min(seed_addresses(config))
             yield Stores(
                 node.store,
                 node.directory,
                 node.store.begin,
-                is_founder=identity.node == founder,
+                is_founder=who.identity.node == founder,
                 blobs=node.blobs,
                 gossip=gossip,
                 clock=node.clock,
+                nodes=nodes,
                 hand_over=partial(_hand_over, node),
             )
     finally:
@@ -84,27 +86,24 @@ async def _cluster_node(
     engine: Engine,
     ports: Ports,
     wal: Wal,
-    identity: NodeIdentity,
+    who: Established,
     folder: AuthorityFolder,
-) -> AsyncIterator[tuple[ClusterNode, Gossip]]:
-    addresses = seed_addresses(config)
-    if identity.node not in addresses:
+) -> AsyncIterator[tuple[ClusterNode, Gossip, ClusterNodes]]:
+    identity, seeds = who.identity, seed_addresses(config)
+    if identity.node not in seeds:
         raise IdentityError(f"cluster.seed_nodes does not say where node {identity.node} listens")
-    host, port = addresses[identity.node]
+    nodes = ClusterNodes(identity, seeds=seeds, engine=engine)
+    host, port = seeds[identity.node]
     listeners = await trio.open_tcp_listeners(port, host=host or None)
-    network = TlsNetwork(
-        listeners,
-        lambda node: [addresses[node]] if node in addresses else [],
-        folder.tls(),
-    )
-    transport = Transport(
-        identity, network, check=partial(_check_peer, identity), random=ports.random
-    )
+    network = TlsNetwork(listeners, nodes.addresses, folder.tls())
+    transport = Transport(identity, network, check=nodes.check, random=ports.random)
+    nodes.register(transport)
     async with (
         open_gossip(
             config,
             identity=identity,
-            addresses=addresses,
+            own=seeds[identity.node],
+            address_of=nodes.address,
             peers=transport,
             handlers=transport,
             clock=ports.clock,
@@ -115,7 +114,7 @@ async def _cluster_node(
         node = await ClusterNode.open(
             engine,
             identity=identity,
-            members=tuple(sorted(addresses)),
+            members=_first_members(who, nodes),
             wal=wal,
             ports=NodePorts(transport, transport, ports.clock, ports.random, ports.threads, gossip),
             settings=_cluster_settings(config),
@@ -124,11 +123,25 @@ async def _cluster_node(
         nursery.start_soon(transport.run)
         nursery.start_soon(gossip.run)
         await nursery.start(node.run)
-        await _wait_majority(node)
-        yield node, gossip
+        running = Node(node.host, node.parts.proposer, gossip.is_alive)
+        nursery.start_soon(
+            partial(nodes.run, running, transport, transport, changed=gossip.look_for)
+        )
+        await _wait_majority(node, is_new=who.begins is Begins.JOINS)
+        yield node, gossip, nodes
         await gossip.leave()
         await transport.drain()
         nursery.cancel_scope.cancel()
+
+
+def _first_members(who: Established, nodes: ClusterNodes) -> tuple[int, ...]:
+    match who.begins:
+        case Begins.ALONE:
+            return (who.identity.node,)
+        case Begins.JOINS:
+            return ()
+        case _:
+            return nodes.numbers()
 
 
 async def _hand_over(node: ClusterNode) -> None:
@@ -153,16 +166,20 @@ def _blob_settings(config: Config) -> BlobSettings:
     )
 
 
-async def _wait_majority(node: ClusterNode) -> None:
-    """Until this node can read and knows the time: nodes of a cluster start in any order."""
+async def _wait_majority(node: ClusterNode, *, is_new: bool) -> None:
+    """Until this node can read and knows the time: nodes of a cluster start in any order. One that
+    is new waits for all its groups, and asks for the time again when it knows whom to ask."""
     log = structlog.get_logger()
+    groups = node.parts.proposer.all_groups if is_new else (SYSTEM_GROUP,)
     while True:
         try:
-            await node.store.begin("", b"")
+            await node.parts.proposer.wait_current(groups)
         except Overloaded as error:
             log.info("waiting for a majority of the cluster", reason=str(error))
         else:
             break
+    if is_new:
+        await node.clock.ask()
     await node.clock.wait_proved()
 
 
@@ -174,11 +191,3 @@ def seed_addresses(config: Config) -> dict[int, Address]:
         listen = address_of(address, secure=True)
         addresses[int(number)] = listen.host, listen.port
     return addresses
-
-
-def _check_peer(own: NodeIdentity, peer: NodeIdentity, certificate: PeerCertificate | None) -> None:
-    """Whoever has a certificate of this cluster is in, from the disk that it joined with. Raises
-    IdentityError."""
-    if certificate is None or certificate.cluster != own.cluster or peer.cluster != own.cluster:
-        raise IdentityError(f"node {peer.node} is not of cluster {own.cluster}")
-    certificate.check_disk(peer.token)

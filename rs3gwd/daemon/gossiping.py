@@ -45,18 +45,20 @@ async def open_gossip(
     config: Config,
     *,
     identity: NodeIdentity,
-    addresses: dict[int, Address],
+    own: Address,
+    address_of: Callable[[int], Address | None],
     peers: Peers,
     handlers: Handlers,
     clock: Clock,
     random: Random,
 ) -> AsyncIterator[Gossip]:
-    """Gossip of node `identity.node`, over UDP at its own address; before the transport runs.
+    """Gossip of node `identity.node`, over UDP at its address `own`; before the transport runs.
+    Whom to look for it is told later (`Gossip.look_for`).
 
     Raises OSError when the port is taken.
     """
-    socket = await UdpSocket.open(addresses[identity.node])
-    describe = _describer(config, addresses[identity.node])
+    socket = await UdpSocket.open(own)
+    describe = _describer(config, own)
     swim = Swim(
         identity.node,
         describe(),
@@ -65,7 +67,6 @@ async def open_gossip(
         now_s=clock.monotonic(),
         settings=_settings(config),
     )
-    swim.set_seeds(tuple(addresses))
     try:
         yield Gossip(
             GossipEndpoint(swim, identity.cluster, random),
@@ -73,7 +74,7 @@ async def open_gossip(
             peers=peers,
             handlers=handlers,
             clock=clock,
-            address_of=addresses.get,
+            address_of=address_of,
             describe=describe,
         )
     finally:
