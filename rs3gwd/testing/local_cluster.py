@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from cluster.authority.certificates import DISK_TOKEN_BYTES, Authority, NodeKey, to_der
 from cluster.drivers.authority import AuthorityFolder, Begins, FirstStart
@@ -103,8 +104,12 @@ def write_certificates(plan: dict) -> None:  # type: ignore[type-arg]
         folder.write_node(key, to_der(certificate), (root,))
 
 
-def start_node(plan: dict, node: dict) -> subprocess.Popen[bytes]:  # type: ignore[type-arg]
-    """The daemon of one node, in a process of its own."""
+def start_node(
+    plan: dict,  # type: ignore[type-arg]
+    node: dict,  # type: ignore[type-arg]
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """The daemon of one node, in a process of its own, with its log here or in `output`."""
     environment = {
         **os.environ,
         "RS3GW_STORAGE_ROOT": node["folder"],
@@ -118,7 +123,8 @@ def start_node(plan: dict, node: dict) -> subprocess.Popen[bytes]:  # type: igno
         "RS3GW_MASTER_KEY_SOURCE": "environment",
         "RS3GW_MASTER_KEY": plan["master_key"],
     }
-    return subprocess.Popen([sys.executable, "-m", "rs3gwd.daemon.main"], env=environment)
+    command = [sys.executable, "-m", "rs3gwd.daemon.main"]
+    return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
 def free_ports(count: int) -> list[int]:

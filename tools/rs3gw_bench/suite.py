@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rs3gwd.testing.node_process import REGION
 from tools.rs3gw_bench import durability, floors, large, million, single, workloads
 from tools.rs3gw_bench.compiler import Programs
 from tools.rs3gw_bench.figures import FLOOR, Figures
@@ -24,6 +25,7 @@ from tools.rs3gw_bench.rounds import Rounds
 from tools.rs3gw_bench.servers import Node, Server, ServerError, make_peer
 from tools.rs3gw_bench.session import Bench, Session
 from tools.rs3gw_bench.signing import Target
+from tools.rs3gw_bench.three_nodes import NAME, ThreeNodes, measure_three_nodes
 from tools.rs3gw_bench.wire import WireError
 from tools.rs3gw_bench.workloads import Workload
 
@@ -217,6 +219,34 @@ class Suite:
         for session in (plain, ruled):
             self.figures.show(session.server.name)
 
+    def measure_cluster(self) -> None:
+        """Three nodes on all cores beside one that has them to itself as well."""
+        if not self.options.measures_node:
+            return
+        alone = self._session(
+            "node-alone", lambda: self._make_node("node-alone", "alone", cores=())
+        )
+        if alone is None:
+            return
+        nodes = ThreeNodes(self._folder / "three", REGION)
+        self._stack.callback(nodes.stop)
+        try:
+            nodes.start()
+            measure_three_nodes(
+                nodes,
+                alone,
+                self.figures,
+                bench=replace(self._bench, load_core=None),
+                seconds=self.options.seconds,
+                pairs=self.options.pairs,
+            )
+        except (LoadError, WireError) as error:
+            self.figures.fault(f"three nodes: {error}")
+        except (ServerError, OSError) as error:
+            self.figures.skip(f"three nodes: {error}")
+        for target in ("node-alone", NAME):
+            self.figures.show(target)
+
     def _compare(self, sessions: list[Session], names: Sequence[str]) -> None:
         """Workloads in rounds, on servers side by side."""
         rounds = Rounds(
@@ -375,6 +405,7 @@ PARTS = {
     "tls": Part("with TLS", False, Suite.measure_tls),
     "encrypted": Part("encrypted beside not", False, Suite.measure_encrypted),
     "policy": Part("a policy of ten statements beside none", False, Suite.measure_policy),
+    "cluster": Part("three nodes beside one", False, Suite.measure_cluster),
     "million": Part("a bucket of a million keys", False, Suite.measure_million),
     "floors": Part("what the machine does", True, Suite.measure_floors),
 }
