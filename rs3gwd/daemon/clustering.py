@@ -24,6 +24,7 @@ from cluster.drivers.transport_network import Address, TlsNetwork
 from cluster.wal.wal import Wal
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.config import Config
+from rs3gwd.daemon.cluster_admin import NodeAdmin
 from rs3gwd.daemon.cluster_identity import Established, establish
 from rs3gwd.daemon.cluster_nodes import ClusterNodes, Node
 from rs3gwd.daemon.frontend import Ports
@@ -63,7 +64,12 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
     )
     try:
         who = await ports.threads.run(partial(establish, folder, wal, ports.random))
-        async with _cluster_node(config, engine, ports, wal, who, folder) as (node, gossip, nodes):
+        async with _cluster_node(config, engine, ports, wal, who, folder) as (
+            node,
+            gossip,
+            nodes,
+            admin,
+        ):
             founder = min(seed_addresses(config))
             yield Stores(
                 node.store,
@@ -75,6 +81,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 clock=node.clock,
                 nodes=nodes,
                 hand_over=partial(_hand_over, node),
+                cluster=admin,
             )
     finally:
         await ports.threads.run(wal.close)
@@ -88,7 +95,7 @@ async def _cluster_node(
     wal: Wal,
     who: Established,
     folder: AuthorityFolder,
-) -> AsyncIterator[tuple[ClusterNode, Gossip, ClusterNodes]]:
+) -> AsyncIterator[tuple[ClusterNode, Gossip, ClusterNodes, NodeAdmin]]:
     identity, seeds = who.identity, seed_addresses(config)
     if identity.node not in seeds:
         raise IdentityError(f"cluster.seed_nodes does not say where node {identity.node} listens")
@@ -120,6 +127,14 @@ async def _cluster_node(
             settings=_cluster_settings(config),
         )
         await ports.threads.run(folder.forget_first_start)
+        admin = NodeAdmin(
+            node,
+            config=config,
+            peers=transport,
+            handlers=transport,
+            liveness=gossip,
+            clock=ports.clock,
+        )
         nursery.start_soon(transport.run)
         nursery.start_soon(gossip.run)
         await nursery.start(node.run)
@@ -128,7 +143,7 @@ async def _cluster_node(
             partial(nodes.run, running, transport, transport, changed=gossip.look_for)
         )
         await _wait_majority(node, is_new=who.begins is Begins.JOINS)
-        yield node, gossip, nodes
+        yield node, gossip, nodes, admin
         await gossip.leave()
         await transport.drain()
         nursery.cancel_scope.cancel()

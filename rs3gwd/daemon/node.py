@@ -29,6 +29,7 @@ from rs3gwd.daemon.bootstrap import (
     wait_root,
     welcome,
 )
+from rs3gwd.daemon.cluster_admin import with_cluster
 from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_blobs, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
@@ -219,7 +220,11 @@ class Node:
         )
         return AdminServer(
             str(data_root(self._config) / SOCKET_PATH),
-            front.administer(when_current(stores, keys.before(administration.handle))),
+            front.administer(
+                with_cluster(
+                    stores.cluster, when_current(stores, keys.before(administration.handle))
+                )
+            ),
             on_failure=lambda error: self._log.error("admin request failed", exc_info=error),
         )
 

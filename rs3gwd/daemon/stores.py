@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from cluster.drivers.gossip import Gossip
+from rs3gwd.base.cluster_admin import ClusterAdmin
 from rs3gwd.base.ports import Clock, Directory, ObjectStore
 from rs3gwd.daemon.cluster_nodes import ClusterNodes
 from rs3gwd.engine.face import EngineFace
@@ -17,7 +18,7 @@ class Stores(Struct, frozen=True):
     `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
     moves the bytes of a cluster, `gossip` says which of its nodes seem to be there, `clock` is that
     of all its nodes, `nodes` says who they are and removes one. `hand_over` has other nodes lead
-    what this one leads, before it stops."""
+    what this one leads, before it stops; `cluster` is for operators."""
 
     store: ObjectStore
     directory: Directory
@@ -28,6 +29,7 @@ class Stores(Struct, frozen=True):
     clock: Clock | None = None
     nodes: ClusterNodes | None = None
     hand_over: Callable[[], Awaitable[None]] | None = None
+    cluster: ClusterAdmin | None = None
 
 
 def local_stores(engine: EngineFace) -> Stores:

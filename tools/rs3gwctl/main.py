@@ -16,6 +16,7 @@ from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.cluster import cluster
+from tools.rs3gwctl.cluster_operators import OPERATORS
 from tools.rs3gwctl.identities import group, managed_policy, role, user
 from tools.rs3gwctl.inspection import check, repair
 from tools.rs3gwctl.kms import kms
@@ -69,6 +70,8 @@ for command in (
     workers,
 ):
     main.add_command(command)
+for operator in OPERATORS:
+    cluster.add_command(operator)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,14 @@ ANSWER_SECONDS = 60.0
 
 
 class SessionError(Exception):
-    """A request could not be carried out; the text is for the person at the terminal."""
+    """A request could not be carried out; the text is for the person at the terminal.
+
+    `code` is that of a refusal, empty where nobody answered.
+    """
+
+    def __init__(self, text: str, *, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
@@ -45,7 +52,7 @@ def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     except OSError as error:
         raise SessionError(f"{path}: {error}") from error
     if answer.error:
-        raise SessionError(f"{answer.error}: {answer.message}")
+        raise SessionError(f"{answer.error}: {answer.message}", code=answer.error)
     return answer
 
 

@@ -1,0 +1,127 @@
+"""rs3gwctl shows a real cluster, moves its leaders, and says in words what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_commands import command, ctl
+
+from rs3gwd.base.cluster_admin import ClusterHealth, ClusterPicture, GroupPicture, NodePicture
+from rs3gwd.testing.cluster_process import ClusterProcess
+from rs3gwd.testing.node_process import NodeProcess
+
+HEALTHY_SECONDS_MAX = 30.0
+"""For leaders, clocks and gossip to settle on a busy machine."""
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def show(node: NodeProcess, what: str, *, status: int = 0) -> Any:
+    """What a command of `rs3gwctl cluster` shows of a node, as values."""
+    return json.loads(ctl(node.data, "cluster", what, status=status))
+
+
+def in_words(node: NodeProcess, *arguments: str) -> tuple[int, str]:
+    """The same as people see it, with its exit status."""
+    words = [each for each in command(node.data, "cluster", *arguments) if each != "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def wait_healthy(node: NodeProcess) -> None:
+    """Until the cluster is healthy. Raises AssertionError with what is wrong."""
+    deadline = time.monotonic() + HEALTHY_SECONDS_MAX
+    while True:
+        status, said = in_words(node, "health")
+        if status == 0:
+            return
+        assert status == 1
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+
+
+def test_every_node_shows_the_same_healthy_cluster(cluster: ClusterProcess) -> None:
+    """Nodes with zone, version and addresses; groups with a leader, three voters and no lag."""
+    one, two, three = cluster.nodes.values()
+    wait_healthy(one)
+    for node in (one, two, three):
+        picture = show(node, "status")
+        assert set(picture) == set(ClusterPicture.__struct_fields__)
+        assert (picture["health"], picture["findings"]) == ("healthy", [])
+        assert [each["node"] for each in picture["nodes"]] == [1, 2, 3]
+        for each in picture["nodes"]:
+            assert set(each) == set(NodePicture.__struct_fields__)
+            assert (each["state"], each["answered"], each["blobs_missing"]) == ("alive", True, 0)
+            assert each["capacity_bytes"] > each["free_bytes"] > 0
+            assert each["clock_proved"]
+        assert [each["group"] for each in picture["groups"]] == list(range(9))
+        for each in picture["groups"]:
+            assert set(each) == set(GroupPicture.__struct_fields__)
+            assert each["leader"] in (1, 2, 3)
+            assert (each["voters_up"], each["quorum"], each["has_quorum"]) == (3, 2, True)
+        assert sum(each["leads"] for each in picture["nodes"]) == 9
+    assert set(show(one, "health")) == set(ClusterHealth.__struct_fields__)
+    status, said = in_words(two, "status")
+    assert status == 0
+    assert "is healthy, as node 2 sees it" in said
+    assert "GROUP" in said
+    assert "writes  go on" in said
+
+
+def test_a_leader_is_moved_and_what_cannot_be_is_refused(cluster: ClusterProcess) -> None:
+    """From a node that leads neither before nor after, for a while: leaders even out again. 1 for a
+    refusal, 2 for a wrong word."""
+    one = cluster.nodes[1]
+    wait_healthy(one)
+    before = show(one, "groups")[1]
+    leader = before["leader"]
+    target, asked = (node for node in cluster.nodes if node != leader)
+    moved = ctl(cluster.nodes[asked].data, "cluster", "transfer-leader", "1", str(target))
+    assert json.loads(moved) == {"group": 1, "leader": target}
+    assert show(cluster.nodes[target], "groups")[1]["term"] > before["term"]
+    assert "NoSuchGroup" in ctl(one.data, "cluster", "transfer-leader", "77", "1", status=1)
+    assert "NotAVoter" in ctl(one.data, "cluster", "transfer-leader", "1", "9", status=1)
+    ctl(one.data, "cluster", "transfer-leader", "1", "no", status=2)
+
+
+def test_where_no_cluster_runs_the_status_is_2(tmp_path: Path) -> None:
+    """No store, a single node's daemon, and its store without a daemon."""
+    assert "holds no rs3gwd store" in ctl(tmp_path / "none", "cluster", "health", status=2)
+    node = NodeProcess(tmp_path / "data")
+    node.start()
+    try:
+        assert "NotACluster" in ctl(node.data, "cluster", "status", status=2)
+    finally:
+        node.stop()
+    assert "NotACluster" in ctl(node.data, "cluster", "nodes", status=2)
+
+
+def test_a_node_that_stops_has_handed_over_what_it_led(own_cluster: ClusterProcess) -> None:
+    """SIGTERM: as soon as the process is gone every group has another leader and nobody had to be
+    elected for it; health says that a node was stopped and what that means. Without a second one
+    it says that nothing goes on."""
+    stopped, stays, last = own_cluster.nodes.values()
+    wait_healthy(stays)
+    for group in range(9):
+        ctl(stopped.data, "cluster", "transfer-leader", str(group), "1")
+    assert stopped.stop() == 0
+    picture = show(stays, "status", status=1)
+    assert picture["health"] == "degraded"
+    assert [each["code"] for each in picture["findings"]] == ["node_down"]
+    assert {each["leader"] for each in picture["groups"]} == {2, 3}
+    status, said = in_words(stays, "health")
+    assert status == 1
+    assert "warning: node 1: It was stopped." in said
+    assert "no further node may fail" in said
+    last.kill()
+    deadline = time.monotonic() + HEALTHY_SECONDS_MAX
+    while (found := show(stays, "health", status=1))["health"] != "critical":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    assert found["writes"].startswith("refused (503)")
+    assert "no_majority" in {each["code"] for each in found["findings"]}
