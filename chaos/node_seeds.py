@@ -4,9 +4,10 @@ Three real nodes (engine, groups, bytes and their upkeep) in one process, on a c
 a network in memory. A seed draws a small hard cluster, clients that write, read, list, delete and
 swap on a few keys through all nodes, and a nemesis: any node falls and comes back, links are cut in
 every shape, messages are lost and doubled, a node is slow, clocks of day and time are wrong by up
-to ten minutes. Then all is healed, all rows must become equal, every key is read and listed through
-every node, and what the clients saw of each key is judged (`chaos.histories`): lost and resurrected
-writes, stale reads and listings, two winners of one condition are all histories that cannot be.
+to ten minutes; in the end all nodes fall at one moment. Then all is healed, all rows must become
+equal, every key is read and listed through every node, and what the clients saw of each key is
+judged (`chaos.histories`): lost and resurrected writes, stale reads and listings, two winners of
+one condition are all histories that cannot be.
 
 A listing counts as a read of every key, the keys that it does not show included: what it promises
 is about each key for itself. A request to a node that falls has no known outcome.
@@ -50,6 +51,7 @@ from rs3gwd.base.errors import (
 )
 from rs3gwd.base.ports import ObjectStore
 from rs3gwd.node.cluster_node import ClusterSettings
+from rs3gwd.node.proposing import ProposingSettings
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.testing.cluster_world import (
     SETTINGS,
@@ -83,12 +85,14 @@ class Plan(NamedTuple):
     faults_s: float
     fault_gap_s: float
     tick_s: float
+    answer_s: float
+    """How long a node waits for a group before it says that it does not know."""
     log_entries_max: int
     faults: tuple[str, ...]
 
 
 FAULTS = (
-    *("fall", "fall_leader", "isolate", "isolate_leader", "one_way", "cut_link"),
+    *("fall", "fall_leader", "fall_all", "isolate", "isolate_leader", "one_way", "cut_link"),
     *("loss", "slow_node", "wrong_clock", "transfer"),
 )
 """Each is a method of `NodeRun`."""
@@ -106,6 +110,7 @@ def make_plan(seed: int) -> Plan:
         fault_gap_s=random.choice((0.3, 0.6)),
         # Elections in 0.3 to 0.6 s, or in 0.7 to 1.4 s as the daemon has them.
         tick_s=random.choice((0.02, 0.05)),
+        answer_s=random.choice((0.3, 1.0, 5.0)),
         log_entries_max=random.choice((8, 40, 20_000)),
         faults=tuple(random.sample(FAULTS, random.randint(4, 7))),
     )
@@ -125,7 +130,8 @@ def settings_of(plan: Plan) -> ClusterSettings:
         snapshot_alive_s=0.5,
         snapshot_resume_pause_s=0.1,
     )
-    return replace(SETTINGS, groups=plan.groups, host=host)
+    proposing = ProposingSettings(propose_timeout_s=plan.answer_s, barrier_timeout_s=plan.answer_s)
+    return replace(SETTINGS, groups=plan.groups, host=host, proposing=proposing)
 
 
 class SeedVerdict(NamedTuple):
@@ -135,6 +141,7 @@ class SeedVerdict(NamedTuple):
     digest: str
     operations: int
     faults: int
+    falls_of_all: int
     simulated_s: float
     failure: str
     trace: tuple[str, ...] = ()
@@ -151,6 +158,7 @@ class NodeRun:
         self.histories: dict[bytes, list[Operation]] = {key: [] for key in self.keys}
         self.trace: list[str] = []
         self.faults = 0
+        self.falls_of_all = 0
         self.simulated_s = 0.0
         self._values: dict[str, str] = {}
         self._is_over = False
@@ -317,6 +325,21 @@ class NodeRun:
         self.note(f"node {node.number} is back")
         self._down -= 1
 
+    async def fall_all(self, world: ClusterWorld) -> None:
+        """All nodes fall at one moment, as a power cut of the house would have it."""
+        falling = [node for node in world.nodes.values() if node.is_up.is_set()]
+        self._down += len(falling)
+        self.falls_of_all += 1
+        self.note(f"nodes {[node.number for node in falling]} fall together")
+        async with trio.open_nursery() as nursery:
+            for node in falling:
+                nursery.start_soon(node.fall)
+        self.random.shuffle(falling)
+        for node in falling:
+            await trio.sleep(self.random.uniform(0.0, 0.3))
+            await world.restart(node.number)
+        self._down -= len(falling)
+
     async def isolate(self, world: ClusterWorld) -> None:
         """A node alone."""
         await self._cut_off(world, self._some(world).number)
@@ -390,16 +413,28 @@ class NodeRun:
         """Faults, then peace, then the questions. Raises AssertionError, TooSlowError."""
         settings = settings_of(self.plan)
         async with cluster_world(str(path), seed=self.seed, settings=settings) as world:
-            await make_bucket(world.nodes[1].store)
+            for group in range(self.plan.groups + 1):
+                await world.wait_leader(group)
+            await self._make_bucket(world)
             async with trio.open_nursery() as nursery:
                 for number in range(self.plan.clients):
                     nursery.start_soon(self.client, world, number)
                 await self.nemesis(world)
+                await self.fall_all(world)
                 world.network.heal()
                 await trio.sleep(0.5)
                 self._is_over = True
             await self._compare(world)
             self.simulated_s = trio.current_time()
+
+    async def _make_bucket(self, world: ClusterWorld) -> None:
+        with trio.fail_after(ANSWER_S_MAX):
+            while True:
+                try:
+                    await make_bucket(world.nodes[1].store)
+                except (Overloaded, OutcomeUnknown):
+                    continue
+                return
 
     async def _compare(self, world: ClusterWorld) -> None:
         """Raises TooSlowError when the nodes do not become equal."""
@@ -417,7 +452,7 @@ class NodeRun:
         with trio.fail_after(ANSWER_S_MAX):
             while self._seen() == seen:
                 await ask()
-                await trio.sleep(0.05)
+                await trio.sleep(0.0 if self._seen() > seen else 0.05)
 
     def _seen(self) -> int:
         return sum(map(len, self.histories.values()))
@@ -459,7 +494,16 @@ def run_seed(seed: int, *, bug: str = "") -> SeedVerdict:
     failure = failure or run.judge()
     operations = sum(map(len, run.histories.values()))
     trace = tuple(run.trace)
-    return SeedVerdict(seed, run.digest(), operations, run.faults, run.simulated_s, failure, trace)
+    return SeedVerdict(
+        seed,
+        run.digest(),
+        operations,
+        run.faults,
+        run.falls_of_all,
+        run.simulated_s,
+        failure,
+        trace,
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -476,12 +520,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--trace", action="store_true", help="print what happened in each seed")
     options = parser.parse_args(arguments)
     began = time.process_time()
-    operations = faults = failed = 0
+    operations = faults = falls_of_all = failed = 0
     simulated_s = 0.0
     for seed in range(options.start, options.start + options.seeds):
         verdict = run_seed(seed, bug=options.bug)
         operations += verdict.operations
         faults += verdict.faults
+        falls_of_all += verdict.falls_of_all
         simulated_s += verdict.simulated_s
         if options.trace:
             print("\n".join(verdict.trace))
@@ -493,7 +538,8 @@ def main(arguments: Sequence[str]) -> int:
     seconds = time.process_time() - began
     print(
         f"{options.seeds} seeds, {failed} failed, {operations} operations, {faults} faults, "
-        f"{simulated_s:.0f} simulated s in {seconds:.1f} s of CPU"
+        f"{falls_of_all} falls of all nodes, {simulated_s:.0f} simulated s "
+        f"in {seconds:.1f} s of CPU"
     )
     return 1 if failed else 0
 
