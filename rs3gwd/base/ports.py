@@ -478,6 +478,15 @@ class ObjectStore(Protocol):
         ...
 
 
+class KeyHolder(Struct, frozen=True):
+    """An access key and whom it is of: `account` is None where that is gone, `user` for a key of
+    the account itself and where the user is gone."""
+
+    key: AccessKeyRecord
+    account: AccountRecord | None
+    user: IdentityRecord | None
+
+
 class Directory(Protocol):
     """Who exists: accounts, their keys, identities and policies.
 
@@ -486,6 +495,10 @@ class Directory(Protocol):
     """
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None: ...
+
+    def key_holder(self, access_key_id: str) -> KeyHolder | None:
+        """The key and whom it is of, which every request asks for, in one look-up."""
+        ...
 
     def account(self, canonical_id: str) -> AccountRecord | None: ...
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rs3gwd.base.errors import DataCorrupt
+from rs3gwd.base.identities import IdentityKind
+from rs3gwd.base.ports import KeyHolder
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
-from rs3gwd.engine.apply_state import NAME_BYTES_MAX, read_named
+from rs3gwd.engine.apply_state import NAME_BYTES_MAX, keep, read_named
 from rs3gwd.engine.environment import Transaction
+from rs3gwd.engine.identities import read_identity
 from rs3gwd.engine.tables import ACCESS_KEY_CODEC, ACCOUNT_CODEC, EMAIL_CODEC, Table, owner_key
 
 
@@ -31,6 +34,23 @@ def read_account_by_email(txn: Transaction, email: str) -> AccountRecord | None:
 def read_access_key(txn: Transaction, access_key_id: str) -> AccessKeyRecord | None:
     """The access key with this id, or None; any text may be asked for."""
     return read_named(txn, Table.ACCESS_KEYS, ACCESS_KEY_CODEC, access_key_id)
+
+
+def read_key_holder(txn: Transaction, access_key_id: str) -> KeyHolder | None:
+    """An access key and whom it is of, or None; any text may be asked for."""
+    place = KeyHolder, access_key_id
+    if txn.kept is not None and (found := txn.kept.get(place)) is not None:
+        kept: KeyHolder = found
+        return kept
+    key = read_access_key(txn, access_key_id)
+    if key is None:
+        return None
+    user = None
+    if key.user_name:
+        user = read_identity(txn, key.canonical_id, IdentityKind.USER, key.user_name)
+    holder = KeyHolder(key, read_account(txn, key.canonical_id), user)
+    keep(txn, place, holder)
+    return holder
 
 
 def list_accounts(txn: Transaction) -> list[AccountRecord]:

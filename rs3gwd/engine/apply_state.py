@@ -156,11 +156,18 @@ def read_named(txn: Transaction, table: Table, codec: RecordCodec[R], name: str)
     if value is None:
         return None
     record = codec.open(key, value)
-    if kept is not None:
-        if len(kept) >= KEPT_RECORDS_MAX:
-            kept.clear()
-        kept[codec, name] = record
+    keep(txn, (codec, name), record)
     return record
+
+
+def keep(txn: Transaction, place: tuple[object, str], found: object) -> None:
+    """What a read transaction found, to be found again while nothing but objects changes."""
+    kept = txn.kept
+    if kept is None:
+        return
+    if len(kept) >= KEPT_RECORDS_MAX:
+        kept.clear()
+    kept[place] = found
 
 
 def read_manifest(txn: Transaction, manifest_id: int) -> ManifestRecord:

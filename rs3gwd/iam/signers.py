@@ -22,8 +22,8 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from rs3gwd.base.errors import ApiError, DataCorrupt, FormatError, Rs3gwError
-from rs3gwd.base.identities import IdentityKind, IdentityRecord
-from rs3gwd.base.ports import Directory
+from rs3gwd.base.identities import IdentityKind
+from rs3gwd.base.ports import Directory, KeyHolder
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
 from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.iam.brake import NOBODY, Brake
@@ -96,12 +96,12 @@ class Signers:
             if self._sessions.get(token) is None:
                 self._brake.check(NOBODY, peer, now_ms)
             return self._find_session(access_key_id, token, now_ms)
-        record = self._directory.access_key(access_key_id)
-        principal = principal_of(record, self._directory)
-        if record is None or principal is None:
+        holder = self._directory.key_holder(access_key_id)
+        principal = principal_of(holder)
+        if holder is None or principal is None:
             self._brake.check(NOBODY, peer, now_ms)
             return Signer(None, SECRET_OF_NOBODY, unknown_access_key(access_key_id))
-        return Signer(principal, record.secret or self._secret_of(record))
+        return Signer(principal, holder.key.secret or self._secret_of(holder.key))
 
     def note_refusal(self, error: Rs3gwError, peer: str, now_ms: int) -> None:
         """A request was refused: whoever did not prove who they are is slowed, by and by."""
@@ -179,7 +179,7 @@ class Signers:
             return Principal(
                 account=account, access_key_id=session.access_key_id, role=role, session=session
             )
-        maker = principal_of(self._directory.access_key(session.made_with), self._directory)
+        maker = principal_of(self._directory.key_holder(session.made_with))
         if maker is None or maker.canonical_id != session.canonical_id:
             return None
         if (maker.user.unique_id if maker.user else "") != session.holder_id:
@@ -189,19 +189,14 @@ class Signers:
         )
 
 
-def principal_of(record: AccessKeyRecord | None, directory: Directory) -> Principal | None:
+def principal_of(holder: KeyHolder | None) -> Principal | None:
     """Whom an access key stands for; None for one that is unknown, inactive or nobody's."""
-    if record is None or record.status is not AccessKeyStatus.ACTIVE:
+    if holder is None or holder.account is None:
         return None
-    account = directory.account(record.canonical_id)
-    if account is None:
+    key, user = holder.key, holder.user
+    if key.status is not AccessKeyStatus.ACTIVE or (key.user_name and user is None):
         return None
-    user: IdentityRecord | None = None
-    if record.user_name:
-        user = directory.identity(record.canonical_id, IdentityKind.USER, record.user_name)
-        if user is None:
-            return None
-    return Principal(account=account, access_key_id=record.access_key_id, user=user)
+    return Principal(account=holder.account, access_key_id=key.access_key_id, user=user)
 
 
 def key_context(access_key_id: str) -> bytes:

@@ -13,6 +13,7 @@ from rs3gwd.base.kms_keys import KmsKeyRecord
 from rs3gwd.base.ports import (
     BodyReader,
     BucketPage,
+    KeyHolder,
     ListPage,
     PartPage,
     Stage,
@@ -173,6 +174,9 @@ class LocalDirectory:
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         return self._look_up(accounts.read_access_key, access_key_id)
+
+    def key_holder(self, access_key_id: str) -> KeyHolder | None:
+        return self._look_up(accounts.read_key_holder, access_key_id)
 
     def account(self, canonical_id: str) -> AccountRecord | None:
         return self._look_up(accounts.read_account, canonical_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rs3gwd.base.identities import IdentityKind, IdentityRecord, PolicyRecord
+from rs3gwd.base.ports import KeyHolder
 from rs3gwd.base.records import AccessKeyRecord, AccountRecord
 from rs3gwd.testing.memory_state import MemoryState
 
@@ -36,6 +37,16 @@ class MemoryDirectory:
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         """The key with this id."""
         return self._state.access_keys.get(access_key_id)
+
+    def key_holder(self, access_key_id: str) -> KeyHolder | None:
+        """The key and whom it is of."""
+        key = self.access_key(access_key_id)
+        if key is None:
+            return None
+        user = None
+        if key.user_name:
+            user = self.identity(key.canonical_id, IdentityKind.USER, key.user_name)
+        return KeyHolder(key, self.account(key.canonical_id), user)
 
     def account(self, canonical_id: str) -> AccountRecord | None:
         """The account with this id."""

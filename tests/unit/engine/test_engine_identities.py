@@ -23,7 +23,8 @@ from rs3gwd.base.identities import (
     PolicyRecord,
     PolicyVersion,
 )
-from rs3gwd.base.records import AccessKeyRecord, AccountRecord
+from rs3gwd.base.ports import KeyHolder
+from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
 from rs3gwd.engine import accounts, identities
 from rs3gwd.engine.apply import Applier
 from rs3gwd.engine.environment import Environment
@@ -85,6 +86,9 @@ class EngineDirectory:
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         return accounts.read_access_key(self._txn, access_key_id)
+
+    def key_holder(self, access_key_id: str) -> KeyHolder | None:
+        return accounts.read_key_holder(self._txn, access_key_id)
 
     def policies(self, *given: Any) -> list[PolicyRecord]:
         return identities.list_policies(self._txn, *given)
@@ -243,6 +247,24 @@ def test_a_renamed_user_keeps_keys_and_a_renamed_group_its_members(place: Place)
     assert place.apply(again).name == "CREW"
     with pytest.raises(NoSuchIdentity):
         place.apply(replace(again, name="Staff"))
+
+
+def test_the_holder_of_a_key_is_whoever_it_is_of_now(place: Place) -> None:
+    """Key, account and user in one look-up, which sees every change of any of them."""
+    holder_of = place.directory.key_holder
+    place.put(user())
+    assert holder_of("AKIAUSER") is None
+    place.apply(commands.PutAccessKey(AccessKeyRecord("AKIAUSER", "secret", A, 1, user_name="bob")))
+    place.apply(commands.PutAccessKey(AccessKeyRecord("AKIAROOT", "secret", A, 1)))
+    assert holder_of("AKIAUSER").user == place.directory.identity(A, USER, "Bob")
+    assert holder_of("AKIAROOT").user is None
+    for key_id in ("AKIAUSER", "AKIAROOT"):
+        assert holder_of(key_id).key == place.directory.access_key(key_id)
+        assert holder_of(key_id).account.canonical_id == A
+        place.apply(commands.SetAccessKeyStatus(key_id, AccessKeyStatus.INACTIVE))
+        assert holder_of(key_id).key.status is AccessKeyStatus.INACTIVE
+        place.apply(commands.DeleteAccessKey(key_id))
+        assert holder_of(key_id) is None
 
 
 def test_a_secret_is_wrapped_once_and_a_use_is_noted_when_it_is_later(place: Place) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from rs3gwd.base.http import Request
+from rs3gwd.base.ports import KeyHolder
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus, AccountRecord
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
@@ -51,6 +52,10 @@ class FakeDirectory:
 
     def access_key(self, access_key_id: str) -> AccessKeyRecord | None:
         return self.keys.get(access_key_id)
+
+    def key_holder(self, access_key_id: str) -> KeyHolder | None:
+        key = self.keys.get(access_key_id)
+        return None if key is None else KeyHolder(key, self.account(key.canonical_id), None)
 
     def account(self, canonical_id: str) -> AccountRecord | None:
         return ALICE if canonical_id == ALICE.canonical_id else None

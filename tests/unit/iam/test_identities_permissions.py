@@ -88,15 +88,17 @@ def test_a_key_of_a_user_who_is_gone_stands_for_nobody() -> None:
     """Neither for the account, nor for a user of the same name in another."""
     state, directory = directory_of(BOB)
     key = AccessKeyRecord("AKIA", "secret", ALICE.canonical_id, 0, user_name="bob")
-    found = principal_of(key, directory)
+    state.access_keys["AKIA"] = key
+    found = principal_of(directory.key_holder("AKIA"))
     assert found is not None
     assert found.user == BOB
     state.identities.clear()
-    assert principal_of(key, directory) is None
-    whole = principal_of(replace(key, user_name=""), directory)
-    assert whole == Principal(ALICE, "AKIA")
-    assert principal_of(replace(key, status=AccessKeyStatus.INACTIVE), directory) is None
-    assert principal_of(None, directory) is None
+    assert principal_of(directory.key_holder("AKIA")) is None
+    state.access_keys["AKIA"] = whole = replace(key, user_name="")
+    assert principal_of(directory.key_holder("AKIA")) == Principal(ALICE, "AKIA")
+    state.access_keys["AKIA"] = replace(whole, status=AccessKeyStatus.INACTIVE)
+    assert principal_of(directory.key_holder("AKIA")) is None
+    assert principal_of(directory.key_holder("none")) is None
 
 
 def test_the_shared_policies_are_sound() -> None:
