@@ -244,6 +244,15 @@ class ClusterRun:
         finally:
             node.send(signal.SIGCONT)
 
+    async def kill_all(self, node: _Node) -> None:
+        """SIGKILL of every node at one moment; the next fault waits until all serve again."""
+        for each in self.nodes:
+            each.end(signal.SIGKILL)
+        await trio.sleep(self.random.uniform(0.0, 0.5))
+        for each in self.nodes:
+            each.start()
+        await self._wait_ready()
+
     async def _heal(self) -> None:
         for node in self.nodes:
             if node.process is None:
@@ -309,6 +318,7 @@ class ClusterRun:
 
 FAULTS: dict[str, Callable[[ClusterRun, _Node], Awaitable[None]]] = {
     "kill": ClusterRun.kill,
+    "kill_all": ClusterRun.kill_all,
     "stop": ClusterRun.stop,
 }
 """The faults by name."""
