@@ -58,6 +58,9 @@ ANNOUNCE_INTERVAL_SECONDS: Final = 1.0
 LOOK_INTERVAL_SECONDS: Final = 1.0
 """How often records are looked at for what has changed, which is how soon a removal counts."""
 
+HELD_ROLES: Final = ("installing", "hollow")
+"""Of a group whose state is not here yet."""
+
 Address = tuple[str, int]
 
 
@@ -225,6 +228,7 @@ class ClusterNodes:
                 f"this cluster has {node.proposer.groups} groups, node {sender} is set to "
                 f"{said.groups} (cluster.groups): empty its disk and let it join anew"
             )
+        self._check_whole(node)
         await self._put(NodeRecord(sender, said.token, said.address))
         await node.host.add_node(sender)
         known = {number: self.address(number) for number in self.numbers()}
@@ -244,6 +248,13 @@ class ClusterNodes:
             raise NoLeader(f"node {self._identity.node} is just starting")
         return self._node
 
+    def _check_whole(self, node: Node) -> None:
+        """Members are changed in the groups that a node has: one that is still joining leaves it to
+        others. Raises NoLeader."""
+        whole = [each for each in node.host.status() if each.role not in HELD_ROLES]
+        if len(whole) <= node.proposer.groups:
+            raise NoLeader(f"node {self._identity.node} is itself still joining")
+
     # Going.
 
     async def remove(self, number: int) -> None:
@@ -253,6 +264,7 @@ class ClusterNodes:
         without it), IdentityError, NoLeader (nothing, or a part, was done: say it again).
         """
         node = self._running()
+        self._check_whole(node)
         self._check_removal(node, number)
         await self._put(NodeRecord(number, state=NodeState.LEAVING))
         await node.host.remove_node(number)
