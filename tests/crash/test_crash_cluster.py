@@ -10,7 +10,6 @@ import trio
 
 from chaos.cluster import ClusterRun, Settings
 
-
 WHOLE_KILLS = 100
 """Starting three daemons and electing leaders takes some three seconds each time."""
 
