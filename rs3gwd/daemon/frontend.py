@@ -8,9 +8,13 @@ build the same front, over whatever engine the process has:
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 
+from rs3gwd.admin.operations import SEGMENT
+from rs3gwd.admin.service import AdminPorts, AdminService
+from rs3gwd.base.http import Request
 from rs3gwd.base.ports import Clock, Random, Threads
 from rs3gwd.config import Config
 from rs3gwd.daemon.settings import default_encryption, gateway_limits, presigned_v2_methods
@@ -23,8 +27,11 @@ from rs3gwd.gateway.listener import ListenAddress
 from rs3gwd.gateway.pages import Pages as GatewayPages
 from rs3gwd.gateway.pages import Readiness
 from rs3gwd.iam.key_uses import KeyUses
+from rs3gwd.iam.signers import Signers
 from rs3gwd.s3.call import Services
+from rs3gwd.s3.route import Router
 from rs3gwd.s3.service import S3Service
+from rs3gwd.s3.website import bucket_of_website
 from rs3gwd.transform.keyring import Keyring
 from rs3gwd.transform.object_keys import KeyringObjectKeys
 
@@ -63,32 +70,32 @@ def make_gateway(
     `host_id` names the node to clients (`x-amz-id-2`). Raises OSError (with ssl.SSLError) when
     certificate or key cannot be read.
     """
-    service = S3Service(
-        Services(
-            store=stores.store,
-            directory=stores.directory,
-            begin_store=stores.begin,
-            clock=stores.clock or ports.clock,
-            random=ports.random,
-            threads=ports.threads,
-            region=config.region,
-            virtual_host_domains=config.virtual_host_domains,
-            website_domains=config.website_domains,
-            presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
-            durability_default=config.durability_default,
-            new_buckets=config.new_buckets,
-            host_id=host_id,
-            memory=engine.memory,
-            keys=make_object_keys(config, keyring, ports),
-            default_encryption=default_encryption(config.default_encryption),
-            takes_customer_keys_in_clear=config.customer_keys_in_clear,
-            secrets=keyring,
-            uses=uses,
-            web_documents=HttpsDocuments(ca_path=config.oidc_ca_file, threads=ports.threads),
-        )
+    services = Services(
+        store=stores.store,
+        directory=stores.directory,
+        begin_store=stores.begin,
+        clock=stores.clock or ports.clock,
+        random=ports.random,
+        threads=ports.threads,
+        region=config.region,
+        virtual_host_domains=config.virtual_host_domains,
+        website_domains=config.website_domains,
+        presigned_v2_methods=presigned_v2_methods(config.presigned_v2),
+        durability_default=config.durability_default,
+        new_buckets=config.new_buckets,
+        host_id=host_id,
+        memory=engine.memory,
+        keys=make_object_keys(config, keyring, ports),
+        default_encryption=default_encryption(config.default_encryption),
+        takes_customer_keys_in_clear=config.customer_keys_in_clear,
+        secrets=keyring,
+        uses=uses,
+        web_documents=HttpsDocuments(ca_path=config.oidc_ca_file, threads=ports.threads),
     )
     return Gateway(
-        handler=service.begin,
+        handler=make_admin(services, stores).before(
+            S3Service(services).begin, _names_bucket(services)
+        ),
         pages=GatewayPages(
             render_metrics=pages.render_metrics,
             metrics_token=pages.token,
@@ -102,6 +109,36 @@ def make_gateway(
         limits=gateway_limits(config, sharers=sharers),
         tls_context=tls_context(config),
     )
+
+
+def make_admin(services: Services, stores: Stores) -> AdminService:
+    """The admin API beside the S3 surface of the same services."""
+    begin = stores.begin
+    return AdminService(
+        AdminPorts(
+            directory=services.directory,
+            clock=services.clock,
+            region=services.region,
+            permissions=services.permissions,
+            signers=Signers(services.directory, services.secrets, services.brake),
+            cluster=stores.cluster,
+            begin=None if begin is None else partial(begin, "", b"", False),
+            uses=services.uses,
+        )
+    )
+
+
+def _names_bucket(services: Services) -> Callable[[Request], bool]:
+    """Whether the host of a request names a bucket, so that its whole path is a key."""
+    router = Router(domains=services.virtual_host_domains)
+    websites = services.website_domains
+
+    def names_bucket(request: Request) -> bool:
+        if websites and bucket_of_website(request.host, websites) is not None:
+            return True
+        return router.split_target(request.host, request.raw_path)[0] != SEGMENT
+
+    return names_bucket
 
 
 def make_object_keys(config: Config, keyring: Keyring, ports: Ports) -> KeyringObjectKeys:

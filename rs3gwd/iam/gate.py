@@ -42,6 +42,10 @@ SERVICE_ACTIONS = frozenset({"s3:ListAllMyBuckets", "s3:CreateBucket"})
 """What any account may do outside a bucket; names as in IAM policies."""
 
 
+ADMIN_ACTIONS = "rs3gwd:"
+"""How the names of actions on the store itself begin."""
+
+
 class ObjectFacts(Struct, frozen=True):
     """What the gate must know of an object: whose it is, its list and its tags."""
 
@@ -88,6 +92,23 @@ class Gate:
             if not verdict.is_allowed:
                 raise _access_denied()
         return self._decision(action, resource, "has an account")
+
+    def require_admin(self, action: str, resource: str) -> Decision:
+        """The permission to administer the store (`rs3gwd:GetCluster`).
+
+        The store is the root account's: its root may, its users and roles need a policy, and other
+        accounts cannot be given it. Raises ApiError AccessDenied.
+        """
+        account = self.principal.account
+        if account is None or not account.is_root or not action.startswith(ADMIN_ACTIONS):
+            raise _access_denied()
+        if not self._is_root:
+            verdict = self._evaluate(
+                action, resource, account_id_of(account.canonical_id), Policies(), None
+            )
+            if not verdict.is_allowed:
+                raise _access_denied()
+        return self._decision(action, resource, "administers the store")
 
     def require(
         self,

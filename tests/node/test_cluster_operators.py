@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from cluster_commands import command, ctl
 
 from rs3gwd.base.cluster_admin import ClusterHealth, ClusterPicture, GroupPicture, NodePicture
 from rs3gwd.testing.cluster_process import ClusterProcess
-from rs3gwd.testing.node_process import NodeProcess
+from rs3gwd.testing.node_process import ACCESS_KEY, REGION, SECRET_KEY, NodeProcess
 
 HEALTHY_SECONDS_MAX = 30.0
 """For leaders, clocks and gossip to settle on a busy machine."""
@@ -89,6 +91,43 @@ def test_a_leader_is_moved_and_what_cannot_be_is_refused(cluster: ClusterProcess
     ctl(one.data, "cluster", "transfer-leader", "1", "no", status=2)
 
 
+def remotely(
+    url: str, *arguments: str, secret: str = SECRET_KEY, status: int = 0
+) -> tuple[str, str]:
+    """What `rs3gwctl --endpoint` says, to a program."""
+    words = [sys.executable, "-m", "tools.rs3gwctl.main", "--json", "--endpoint", url]
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": REGION}
+    done = subprocess.run(
+        [*words, *arguments],
+        env={**os.environ, **keys},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout, done.stderr
+
+
+def test_the_same_is_asked_over_the_network(cluster: ClusterProcess) -> None:
+    """Signed with the root account's key, through any node; a wrong secret, commands that work on a
+    data directory, and an address where nobody is end with 2."""
+    wait_healthy(cluster.nodes[1])
+    for node in cluster.nodes.values():
+        said, _ = remotely(node.url, "cluster", "health")
+        assert json.loads(said)["health"] == "healthy"
+    said, _ = remotely(cluster.nodes[2].url, "cluster", "transfer-leader", "1", "2")
+    assert json.loads(said) == {"group": 1, "leader": 2}
+    url = cluster.nodes[1].url
+    _, why = remotely(url, "cluster", "transfer-leader", "77", "1", status=1)
+    assert "NoSuchGroup" in why
+    _, why = remotely(url, "cluster", "status", secret="wrong", status=2)
+    assert "SignatureDoesNotMatch" in why
+    for words in (("account", "list"), ("cluster", "init")):
+        remotely(url, *words, status=2)
+    remotely("http://127.0.0.1:1", "cluster", "health", status=2)
+
+
 def test_where_no_cluster_runs_the_status_is_2(tmp_path: Path) -> None:
     """No store, a single node's daemon, and its store without a daemon."""
     assert "holds no rs3gwd store" in ctl(tmp_path / "none", "cluster", "health", status=2)
@@ -96,6 +135,7 @@ def test_where_no_cluster_runs_the_status_is_2(tmp_path: Path) -> None:
     node.start()
     try:
         assert "NotACluster" in ctl(node.data, "cluster", "status", status=2)
+        assert "NotACluster" in remotely(node.url, "cluster", "status", status=2)[1]
     finally:
         node.stop()
     assert "NotACluster" in ctl(node.data, "cluster", "nodes", status=2)

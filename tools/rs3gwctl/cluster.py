@@ -23,10 +23,15 @@ from rs3gwd.daemon.cluster_joining import (
 
 TOKEN_VARIABLE = "RS3GW_JOIN_TOKEN"
 
+_HERE_ALONE = frozenset({"init", "invite", "join"})
+
 
 @click.group()
-def cluster() -> None:
+@click.pass_context
+def cluster(context: click.Context) -> None:
     """Make a cluster, let nodes in, and see how it is."""
+    if context.obj["endpoint"] is not None and context.invoked_subcommand in _HERE_ALONE:
+        raise click.UsageError(f"{context.invoked_subcommand} works on this machine alone")
 
 
 @cluster.command("init")

@@ -21,15 +21,21 @@ from rs3gwd.base.cluster_admin import (
     GroupPicture,
     Health,
     NodePicture,
-    NotACluster,
+    NoSuchGroup,
+    NotAVoter,
+    NotHandedOver,
     health_of,
 )
 from tools.rs3gwctl.cluster_amounts import as_ago, as_bytes, as_cell
+from tools.rs3gwctl.remote import Endpoint, ask_remote
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import as_plain, show_table
 
 DEGRADED: Final = 1
 UNREACHABLE: Final = 2
+
+_REFUSALS: Final = frozenset({NoSuchGroup.code, NotAVoter.code, NotHandedOver.code})
+"""What a cluster that was asked says no to."""
 
 _NODE_HEAD: Final = (
     "NODE",
@@ -125,12 +131,15 @@ OPERATORS: Final = (status, nodes, groups, health, transfer_leader)
 
 
 def _ask(context: click.Context, request: ClusterPictureShow | ClusterTransfer) -> AdminAnswer:
+    endpoint: Endpoint | None = context.obj["endpoint"]
     try:
+        if endpoint is not None:
+            return ask_remote(endpoint, request)
         return administer(context.obj["data"], request)
     except SessionError as error:
-        if error.code in ("", NotACluster.code):
-            raise NobodyAnswers(str(error)) from error
-        raise click.ClickException(str(error)) from error
+        if error.code in _REFUSALS:
+            raise click.ClickException(str(error)) from error
+        raise NobodyAnswers(str(error)) from error
 
 
 def _look(context: click.Context) -> ClusterPicture:

@@ -1,7 +1,8 @@
 """`rs3gwctl`: accounts, identities, buckets, keys, workers, cluster, check and repair of a node.
 
 Everything but `policy`, which asks files, works on a data directory of this machine: through the
-daemon's admin socket where one runs, on the store itself where none does. Exit status: 0, 1 when
+daemon's admin socket where one runs, on the store itself where none does. What asks how a cluster
+is can ask any node over the network, too (`--endpoint`). Exit status: 0, 1 when
 the command failed or `check` found something, 2 for a command line that is not understood.
 """
 
@@ -21,6 +22,7 @@ from tools.rs3gwctl.identities import group, managed_policy, role, user
 from tools.rs3gwctl.inspection import check, repair
 from tools.rs3gwctl.kms import kms
 from tools.rs3gwctl.policy import policy
+from tools.rs3gwctl.remote import endpoint_of
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
 from tools.rs3gwctl.workers import workers
@@ -33,12 +35,46 @@ from tools.rs3gwctl.workers import workers
     default=lambda: os.environ.get("RS3GW_STORAGE_ROOT") or "./data",
     help="The data directory (RS3GW_STORAGE_ROOT, else ./data).",
 )
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help="Ask this node of a cluster over the network instead (cluster commands).",
+)
+@click.option("--access-key", help="The key to ask with; else AWS_ACCESS_KEY_ID.")
+@click.option(
+    "--secret-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with its secret; else AWS_SECRET_ACCESS_KEY has it.",
+)
+@click.option(
+    "--ca-bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Certificates to trust; else AWS_CA_BUNDLE, else the system's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.version_option(rs3gwd.__version__, prog_name="rs3gwctl")
 @click.pass_context
-def main(context: click.Context, data: Path, as_json: bool) -> None:
-    """Administer the rs3gwd node on this machine."""
-    context.obj = {"data": data.resolve(), "json": as_json}
+def main(
+    context: click.Context,
+    data: Path,
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key_file: Path | None,
+    ca_bundle: Path | None,
+    as_json: bool,
+) -> None:
+    """Administer the rs3gwd node on this machine, or look at a cluster from anywhere."""
+    remote = None
+    if endpoint is not None:
+        if context.invoked_subcommand != "cluster":
+            raise click.UsageError("--endpoint is for the commands of `cluster`")
+        try:
+            remote = endpoint_of(
+                endpoint, access_key=access_key, secret_file=secret_key_file, authority=ca_bundle
+            )
+        except SessionError as error:
+            raise click.UsageError(str(error)) from error
+    context.obj = {"data": data.resolve(), "json": as_json, "endpoint": remote}
 
 
 @main.command("status")

@@ -1,0 +1,1 @@
+"""The admin API: what operators ask of a cluster over the network, as JSON."""

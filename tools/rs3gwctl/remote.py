@@ -1,0 +1,168 @@
+"""The commands about a cluster, carried out over the admin API of any node of it.
+
+Requests are signed (SigV4) with the same canonical forms that the server checks. The secret comes
+from a file or from the environment, never from the command line, which other users can read.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from hashlib import sha256
+from hmac import digest
+from http.client import HTTPException
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from rs3gwd.admin.operations import PREFIX, LeaderWanted
+from rs3gwd.admin.service import SERVICE
+from rs3gwd.base.admin import AdminAnswer, ClusterPictureShow, ClusterTransfer
+from rs3gwd.base.cluster_admin import ClusterPicture
+from rs3gwd.iam.canonical import canonical_headers, canonical_request
+from rs3gwd.iam.sigv4 import derive_signing_key, string_to_sign
+from tools.rs3gwctl.session import SessionError
+
+ANSWER_SECONDS: Final = 30.0
+ANSWER_BYTES_MAX: Final = 16 << 20
+REGION_DEFAULT: Final = "us-east-1"
+
+
+class Endpoint(Struct, frozen=True):
+    """Where to ask, as whom. `authority` is a file of certificates to trust, None for those of the
+    system."""
+
+    url: str
+    access_key: str
+    secret: str
+    token: str = ""
+    region: str = REGION_DEFAULT
+    authority: Path | None = None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A signature is for one address and goes to no other."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+class _ErrorBody(Struct):
+    code: str
+    message: str
+
+
+class _Refusal(Struct):
+    error: _ErrorBody
+
+
+def endpoint_of(
+    url: str, *, access_key: str | None, secret_file: Path | None, authority: Path | None
+) -> Endpoint:
+    """An endpoint with what options leave out taken from the variables that AWS tools read.
+
+    Raises SessionError for an address or key that is not there.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise SessionError(f"{url}: it is like https://node:9000")
+    variables = os.environ
+    key = access_key or variables.get("AWS_ACCESS_KEY_ID", "")
+    secret = variables.get("AWS_SECRET_ACCESS_KEY", "")
+    if secret_file is not None:
+        secret = secret_file.read_text(encoding="utf-8").strip()
+    if not key or not secret:
+        raise SessionError(
+            "--endpoint needs a key: --access-key and --secret-key-file, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+    bundle = variables.get("AWS_CA_BUNDLE")
+    return Endpoint(
+        url=f"{parts.scheme}://{parts.netloc}",
+        access_key=key,
+        secret=secret,
+        # A session's token belongs to the key beside it.
+        token="" if access_key else variables.get("AWS_SESSION_TOKEN", ""),
+        region=variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or REGION_DEFAULT,
+        authority=authority or (Path(bundle) if bundle else None),
+    )
+
+
+def ask_remote(endpoint: Endpoint, request: ClusterPictureShow | ClusterTransfer) -> AdminAnswer:
+    """Carries out one request. Raises SessionError."""
+    if isinstance(request, ClusterPictureShow):
+        answer = _send(endpoint, "GET", "cluster", b"")
+        try:
+            picture = msgspec.json.decode(answer, type=ClusterPicture)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SessionError(f"{endpoint.url}: not an answer of rs3gwd: {error}") from error
+        return AdminAnswer(cluster=picture)
+    body = msgspec.json.encode(LeaderWanted(request.node))
+    _send(endpoint, "PUT", f"cluster/groups/{request.group}/leader", body)
+    return AdminAnswer()
+
+
+def _send(endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:
+    target = PREFIX + path
+    request = urllib.request.Request(
+        endpoint.url + target,
+        data=body or None,
+        headers=_signed(endpoint, method, target, body, int(time.time())),
+        method=method,
+    )
+    try:
+        context = ssl.create_default_context(cafile=endpoint.authority)
+        opener = urllib.request.build_opener(
+            _NoRedirect, urllib.request.HTTPSHandler(context=context)
+        )
+        with opener.open(request, timeout=ANSWER_SECONDS) as response:
+            data: bytes = response.read(ANSWER_BYTES_MAX)
+    except urllib.error.HTTPError as error:
+        raise _refused(endpoint, error) from error
+    except (OSError, HTTPException) as error:
+        raise SessionError(f"{endpoint.url}: {getattr(error, 'reason', error)}") from error
+    return data
+
+
+def _refused(endpoint: Endpoint, error: urllib.error.HTTPError) -> SessionError:
+    try:
+        said = msgspec.json.decode(error.read(ANSWER_BYTES_MAX), type=_Refusal).error
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError, HTTPException):
+        return SessionError(f"{endpoint.url}: {error.code} {error.reason}: no admin API there")
+    return SessionError(f"{said.code}: {said.message}", code=said.code)
+
+
+def _signed(
+    endpoint: Endpoint, method: str, target: str, body: bytes, now_s: int
+) -> dict[str, str]:
+    """The headers of a request, its signature among them."""
+    timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    headers = {"host": urlsplit(endpoint.url).netloc, "x-amz-date": timestamp}
+    if endpoint.token:
+        headers["x-amz-security-token"] = endpoint.token
+    names = ";".join(sorted(headers))
+    canonical = canonical_request(
+        method=method,
+        uri=target,
+        query="",
+        headers=canonical_headers(sorted(headers.items())),
+        signed_headers=names,
+        payload_hash=sha256(body).hexdigest(),
+    )
+    date = timestamp[:8]
+    scope = f"{date}/{endpoint.region}/{SERVICE}/aws4_request"
+    key = derive_signing_key(endpoint.secret, date=date, region=endpoint.region, service=SERVICE)
+    text = string_to_sign(timestamp=timestamp, scope=scope, request=canonical)
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={endpoint.access_key}/{scope}, SignedHeaders={names}, "
+        f"Signature={digest(key, text, 'sha256').hex()}"
+    )
+    if body:
+        headers["content-type"] = "application/json"
+    return headers
