@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from cluster.base.errors import (
     TooManyProposals,
 )
 from cluster.drivers.groups import GroupHost
+from cluster.drivers.groups_frames import ReadAnswer
 from cluster.raft.membership import ChangeKind, ConfChangeSingle
 from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, hosts
 from cluster.testing.memory_machine import MemoryMachine, add
@@ -270,6 +272,67 @@ def test_readers_who_wait_share_one_exchange() -> None:
             assert reader.host.statistics().read_exchanges - before <= 2
 
     run_seeded(2, scene)
+
+
+def test_proposals_that_come_together_go_together() -> None:
+    """Forty at once, from all nodes, leave the leader in a few messages to each follower, not in
+    forty; a lone one waits for no others."""
+
+    async def scene() -> None:
+        async with hosts() as world:
+            await world.wait_led()
+            for node in world.nodes.values():
+                await count(node, 1)
+            leader = world.leader_of(0)
+            assert leader is not None
+            running = leader.host._running
+            assert running is not None
+            outbox = running.loop.outbox
+            with patch.object(outbox, "add", wraps=outbox.add) as add:
+                async with trio.open_nursery() as nursery:
+                    for number in range(40):
+                        nursery.start_soon(count, world.nodes[number % 3 + 1], 1)
+            messages = [message for call in add.call_args_list for message in call.args[1]]
+            assert sum(bool(message.entries) for message in messages) <= 8
+            assert await count(leader, 1) == [44]
+
+    run_seeded(13, scene)
+
+
+def test_a_reader_takes_no_answer_to_another_question() -> None:
+    """Answers that come late, from before the node fell too, let nobody pass; nor is a question
+    forgotten that was lost."""
+
+    async def scene() -> None:
+        async with hosts() as world:
+            await world.wait_led()
+            await count(world.nodes[1], 1)
+            leader = world.leader_of(0)
+            assert leader is not None
+            reader = others(world, leader)[0]
+            passed = trio.Event()
+
+            async def read() -> None:
+                await reader.host.read_barrier([0], 10.0)
+                passed.set()
+
+            world.network.cut(leader.number, reader.number)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await trio.sleep(0.01)
+                running = reader.host._running
+                assert running is not None
+                exchange = running.reads._lanes[leader.number].running
+                assert exchange is not None
+                for number in (exchange.number - 1, exchange.number + 1, 1):
+                    running.reads.on_answer(leader.number, ReadAnswer(number, ((0, 0),)))
+                await trio.sleep(0.05)
+                assert not passed.is_set()
+                world.network.heal()
+                began = trio.current_time()
+            assert trio.current_time() - began < 0.5
+
+    run_seeded(14, scene)
 
 
 def test_a_leader_with_a_lease_lets_readers_pass_at_once() -> None:
