@@ -11,6 +11,7 @@ from three_nodes import ThreeNodes
 ON_THREE = {
     "test_access_matrix": True,
     "test_advisories": True,
+    "test_condition_keys": True,
     "test_encryption_clients": False,
     "test_error_details": True,
     "test_forged": True,

@@ -45,7 +45,7 @@ class Action(Struct, frozen=True):
         if key.startswith("aws:") or key in COMMON_KEYS or key in self.keys:
             return True
         head, slash, _ = key.partition("/")
-        return bool(slash) and head + "/" in self.keys
+        return bool(slash) and (head + "/" in self.keys or head + "/" in COMMON_KEYS)
 
 
 COMMON_KEYS = frozenset(
