@@ -140,6 +140,12 @@ class ClusterTransfer(AdminRequest, frozen=True):
     node: int
 
 
+class ClusterRemove(AdminRequest, frozen=True):
+    """Takes a node out of every group and refuses it for ever; may be said again."""
+
+    node: int
+
+
 AnyAdminRequest = (
     AccountCreate
     | AccountList
@@ -160,6 +166,7 @@ AnyAdminRequest = (
     | IdentityAction
     | ClusterPictureShow
     | ClusterTransfer
+    | ClusterRemove
 )
 
 

@@ -31,6 +31,7 @@ from cluster.authority.denied import Denied
 from cluster.base.errors import (
     BadFrame,
     ConfChangeRefused,
+    HostStopped,
     IdentityError,
     NoLeader,
     PeerError,
@@ -39,9 +40,11 @@ from cluster.base.errors import (
 from cluster.base.ports import Handlers, Peers
 from cluster.drivers.groups import GroupHost
 from cluster.raft.identity import NodeIdentity
+from rs3gwd.base.admin import AdminAnswer, AnyAdminRequest, ClusterRemove
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.base.commands import PutNode
 from rs3gwd.base.errors import InvalidRequest, OutcomeUnknown, Overloaded
+from rs3gwd.daemon.administering import AdminHandler
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.engine.cluster_nodes import list_nodes
 from rs3gwd.engine.face import EngineFace
@@ -284,6 +287,23 @@ class ClusterNodes:
                     f"without node {number} group {status.group} would have {len(alive)} of "
                     f"{len(left)} voters that seem alive, and could not go on"
                 )
+
+
+def with_nodes(nodes: ClusterNodes | None, handle: AdminHandler) -> AdminHandler:
+    """A handler that removes nodes, in front of another; the same one without a cluster."""
+    if nodes is None:
+        return handle
+
+    async def handle_request(request: AnyAdminRequest) -> AdminAnswer:
+        if not isinstance(request, ClusterRemove):
+            return await handle(request)
+        try:
+            await nodes.remove(request.node)
+        except (ConfChangeRefused, IdentityError, NoLeader, HostStopped) as error:
+            return AdminAnswer(error=error.code, message=str(error))
+        return AdminAnswer()
+
+    return handle_request
 
 
 def text_of(address: Address) -> str:

@@ -44,6 +44,9 @@ from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
 AUTHORITY_FOLDER = "cluster"
 WAL_FOLDER = "wal"
 
+CLOSE_SECONDS = 5.0
+"""For the files of the log, also where the start was given up."""
+
 HAND_OVER_SECONDS = 3.0
 """For all groups together. Each takes some milliseconds; a target that is slow has 0.7 s."""
 
@@ -84,7 +87,8 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 cluster=admin,
             )
     finally:
-        await ports.threads.run(wal.close)
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await ports.threads.run(wal.close)
 
 
 @asynccontextmanager

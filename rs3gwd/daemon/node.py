@@ -30,6 +30,7 @@ from rs3gwd.daemon.bootstrap import (
     welcome,
 )
 from rs3gwd.daemon.cluster_admin import with_cluster
+from rs3gwd.daemon.cluster_nodes import with_nodes
 from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_blobs, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
@@ -86,6 +87,7 @@ class Node:
         self._metrics = Metrics()
         self._engine_watcher = EngineWatcher()
         self._log = structlog.get_logger()
+        self._serves = False
 
     async def run(self, orders: Orders) -> None:
         """Opens the store, serves until `orders.stop`, drains, and closes the store.
@@ -119,6 +121,7 @@ class Node:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
+                nursery.start_soon(self._give_up_opening, orders, nursery.cancel_scope)
                 async with open_stores(self._config, engine, self._ports) as stores:
                     await self._serve(front, engine, stores, store_lock, orders)
                 nursery.cancel_scope.cancel()
@@ -126,6 +129,13 @@ class Node:
             # Before the store is closed nobody may be left who writes to it.
             front.close()
             await engine.close()
+
+    async def _give_up_opening(self, orders: Orders, opening: trio.CancelScope) -> None:
+        """A node of a cluster may wait for the others for ever, and must end when it is told to."""
+        await orders.stop.wait()
+        if not self._serves:
+            self._log.info("stopped before it served")
+            opening.cancel()
 
     async def _serve(
         self, front: Front, engine: Engine, stores: Stores, store_lock: int, orders: Orders
@@ -178,6 +188,7 @@ class Node:
             # What lives now lives to the end: no collection need look at it again.
             gc.freeze()
             self._log.info("ready", url=url, data=str(data_root(config)))
+            self._serves = True
             self._notifier.ready()
             await orders.stop.wait()
             self._notifier.stopping()
@@ -222,7 +233,10 @@ class Node:
             str(data_root(self._config) / SOCKET_PATH),
             front.administer(
                 with_cluster(
-                    stores.cluster, when_current(stores, keys.before(administration.handle))
+                    stores.cluster,
+                    with_nodes(
+                        stores.nodes, when_current(stores, keys.before(administration.handle))
+                    ),
                 )
             ),
             on_failure=lambda error: self._log.error("admin request failed", exc_info=error),

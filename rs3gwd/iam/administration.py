@@ -15,6 +15,7 @@ from rs3gwd.base.admin import (
     AnyAdminRequest,
     BucketSetDurability,
     ClusterPictureShow,
+    ClusterRemove,
     ClusterTransfer,
     IdentityAction,
     KeyCreate,
@@ -96,6 +97,7 @@ class Administration:
             KmsRewrap: self._refuse_keys,
             ClusterPictureShow: self._refuse_cluster,
             ClusterTransfer: self._refuse_cluster,
+            ClusterRemove: self._refuse_cluster,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_commands import ctl, let_in
@@ -13,6 +16,7 @@ from node_clients import s3_of
 from rs3gwd.testing.local_cluster import free_ports
 from rs3gwd.testing.node_process import NodeProcess
 
+JOINED_SECONDS_MAX = 60.0
 MASTER_KEY = "5d" * 31 + "01"
 
 
@@ -34,6 +38,24 @@ class Site:
             "RS3GW_MASTER_KEY_SOURCE": "environment",
             "RS3GW_MASTER_KEY": MASTER_KEY,
         }
+
+    def groups(self, number: int) -> list[dict[str, Any]]:
+        """The groups as a node sees them."""
+        found: list[dict[str, Any]] = json.loads(ctl(self.nodes[number].data, "cluster", "groups"))
+        return found
+
+    def wait_voters(self, number: int, voters: set[int]) -> None:
+        """Returns once these and nobody else belong to every group, and vote."""
+        deadline = time.monotonic() + JOINED_SECONDS_MAX
+        while True:
+            groups = self.groups(number)
+            found = [
+                {each["node"]: each["is_voter"] for each in group["members"]} for group in groups
+            ]
+            if all(members == dict.fromkeys(voters, True) for members in found):
+                return
+            assert time.monotonic() < deadline, groups
+            time.sleep(0.2)
 
     def make_nodes(self) -> None:
         """Gives each machine its certificate."""
@@ -92,3 +114,42 @@ def test_an_empty_disk_does_not_come_back_under_its_number(site: Site) -> None:
     assert node.wait_exit() == 1
     assert "node 3 has started before, and its disk is empty now" in node.tail()
     assert s3_of(site.nodes[1]).create_bucket(Bucket="bucket")
+
+
+@pytest.mark.long
+def test_a_single_node_with_data_grows_into_a_cluster_and_shrinks(site: Site) -> None:
+    """Its objects stay where they are; two more join while it serves, get copies, and serve without
+    it; a node that is removed is refused, and none is whose loss would stop the others."""
+    one = site.nodes[1]
+    alone = NodeProcess(
+        one.data, environ={"RS3GW_MASTER_KEY_SOURCE": "environment", "RS3GW_MASTER_KEY": MASTER_KEY}
+    )
+    with alone:
+        client = s3_of(alone)
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="small", Body=b"here before")
+        client.put_object(Bucket="bucket", Key="large", Body=b"large" * 100_000)
+    ctl(one.data, "cluster", "init")
+    one.start()
+    for number in (2, 3):
+        assert let_in(one.data, site.nodes[number].data) == number
+        s3_of(one).put_object(Bucket="bucket", Key=f"while {number} comes", Body=b"x")
+        site.nodes[number].start()
+        site.wait_voters(1, set(range(1, number + 1)))
+    three = s3_of(site.nodes[3])
+    assert three.get_object(Bucket="bucket", Key="small")["Body"].read() == b"here before"
+    site.nodes[2].stop()
+    ctl(one.data, "cluster", "remove", "1", status=1)
+    ctl(one.data, "cluster", "remove", "9", status=1)
+    assert "seem alive" in ctl(one.data, "cluster", "remove", "3", status=1)
+    site.nodes[2].start()
+    site.wait_voters(1, {1, 2, 3})
+    ctl(one.data, "cluster", "remove", "3")
+    site.wait_voters(2, {1, 2})
+    site.nodes[3].stop()
+    s3_of(site.nodes[2]).put_object(Bucket="bucket", Key="after", Body=b"y")
+    assert s3_of(one).get_object(Bucket="bucket", Key="large")["Body"].read() == b"large" * 100_000
+    site.nodes[3].start(wait=False)
+    with pytest.raises(AssertionError):
+        site.nodes[3].wait_ready(8.0)
+    assert {1, 2} == {each["node"] for group in site.groups(2) for each in group["members"]}

@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 import msgspec
 
+from rs3gwd.base.admin import ClusterRemove
 from rs3gwd.daemon.cluster_joining import (
     JoiningFailed,
     NodeName,
@@ -20,6 +21,7 @@ from rs3gwd.daemon.cluster_joining import (
     invite,
     join_cluster,
 )
+from tools.rs3gwctl.session import SessionError, administer
 
 TOKEN_VARIABLE = "RS3GW_JOIN_TOKEN"
 
@@ -93,6 +95,21 @@ def join(context: click.Context, token_file: TextIO | None) -> None:
     except (JoiningFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
     _show_name(context, made)
+
+
+@cluster.command("remove")
+@click.argument("node", type=click.IntRange(1))
+@click.pass_context
+def remove(context: click.Context, node: int) -> None:
+    """Take NODE out of the cluster for ever; to be said on another node, and may be said again.
+
+    Its certificate is refused from then on. Bodies that it alone holds are lost with it.
+    """
+    try:
+        administer(context.obj["data"], ClusterRemove(node=node))
+    except SessionError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps({"removed": node}) if context.obj["json"] else f"node {node} is removed")
 
 
 def _announce(context: click.Context, token: str) -> None:
