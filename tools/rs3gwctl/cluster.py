@@ -25,14 +25,15 @@ from tools.rs3gwctl.session import SessionError, administer
 
 TOKEN_VARIABLE = "RS3GW_JOIN_TOKEN"
 
-_HERE_ALONE = frozenset({"init", "invite", "join"})
+_ANYWHERE = frozenset({"status", "nodes", "groups", "health", "transfer-leader"})
+"""What `--endpoint` is for; a command that is not here must not be taken to work elsewhere."""
 
 
 @click.group()
 @click.pass_context
 def cluster(context: click.Context) -> None:
     """Make a cluster, let nodes in, and see how it is."""
-    if context.obj["endpoint"] is not None and context.invoked_subcommand in _HERE_ALONE:
+    if context.obj["endpoint"] is not None and context.invoked_subcommand not in _ANYWHERE:
         raise click.UsageError(f"{context.invoked_subcommand} works on this machine alone")
 
 
