@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from cluster_commands import command, ctl
 
 from rs3gwd.base.cluster_admin import ClusterHealth, ClusterPicture, GroupPicture, NodePicture
@@ -21,6 +25,17 @@ HEALTHY_SECONDS_MAX = 30.0
 """For leaders, clocks and gossip to settle on a busy machine."""
 
 pytestmark = pytest.mark.timeout(240)
+
+
+def wait_until(
+    node: NodeProcess, what: str, holds: Callable[[Any], bool], *, status: int = 0
+) -> Any:
+    """What a command shows once it `holds`. Raises AssertionError with what it shows instead."""
+    deadline = time.monotonic() + HEALTHY_SECONDS_MAX
+    while not holds(found := show(node, what, status=status)):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return found
 
 
 def show(node: NodeProcess, what: str, *, status: int = 0) -> Any:
@@ -141,27 +156,47 @@ def test_where_no_cluster_runs_the_status_is_2(tmp_path: Path) -> None:
     assert "NotACluster" in ctl(node.data, "cluster", "nodes", status=2)
 
 
-def test_a_node_that_stops_has_handed_over_what_it_led(own_cluster: ClusterProcess) -> None:
-    """SIGTERM: as soon as the process is gone every group has another leader and nobody had to be
-    elected for it; health says that a node was stopped and what that means. Without a second one
-    it says that nothing goes on."""
+def begin_put(node: NodeProcess, size: int) -> socket.socket:
+    """An upload of so many bytes through a node, of which the head and one byte are sent."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=node.url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    client.create_bucket(Bucket="bucket")
+    url = client.generate_presigned_url("put_object", {"Bucket": "bucket", "Key": "k"})
+    target = url.removeprefix(node.url)
+    connection = socket.create_connection(("127.0.0.1", node.port), timeout=60)
+    head = f"PUT {target} HTTP/1.1\r\nHost: {node.host}\r\nContent-Length: {size}\r\n\r\n"
+    connection.sendall(head.encode() + b"x")
+    return connection
+
+
+def test_a_node_hands_over_what_it_leads_while_it_drains(own_cluster: ClusterProcess) -> None:
+    """SIGTERM in the middle of an upload: others lead every group while the node still runs, and
+    the upload ends well. Then health says that a node was stopped and what that means; without a
+    second one it says that nothing goes on."""
     stopped, stays, last = own_cluster.nodes.values()
     wait_healthy(stays)
-    for group in range(9):
-        ctl(stopped.data, "cluster", "transfer-leader", str(group), "1")
-    assert stopped.stop() == 0
+    assert {each["leader"] for each in show(stays, "groups")} == {1, 2, 3}
+    with begin_put(stopped, 70_000) as upload:
+        stopped.ask_to_stop()
+        wait_until(stays, "groups", lambda each: {group["leader"] for group in each} == {2, 3})
+        assert show(stays, "nodes")[0]["answered"]
+        upload.sendall(b"x" * 69_999)
+        assert upload.recv(12) == b"HTTP/1.1 200"
+    assert stopped.wait_exit() == 0
     picture = show(stays, "status", status=1)
     assert picture["health"] == "degraded"
     assert [each["code"] for each in picture["findings"]] == ["node_down"]
-    assert {each["leader"] for each in picture["groups"]} == {2, 3}
     status, said = in_words(stays, "health")
     assert status == 1
     assert "warning: node 1: It was stopped." in said
     assert "no further node may fail" in said
     last.kill()
-    deadline = time.monotonic() + HEALTHY_SECONDS_MAX
-    while (found := show(stays, "health", status=1))["health"] != "critical":
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+    found = wait_until(stays, "health", lambda each: each["health"] == "critical", status=1)
     assert found["writes"].startswith("refused (503)")
     assert "no_majority" in {each["code"] for each in found["findings"]}
