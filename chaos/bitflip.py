@@ -311,5 +311,5 @@ def run_and_show(plan: Plan) -> Report:
     for violation in report.violations[:VIOLATIONS_MAX]:
         print(f"  {violation[:2000]}")
     if report.violations:
-        print(f"again: python -m chaos.main bitflip --seed {plan.seed} --flips {plan.flips}")
+        print(f"again: python3 -m chaos bitflip --seed {plan.seed} --flips {plan.flips}")
     return report

@@ -153,5 +153,5 @@ def run_and_show(plan: Plan) -> Report:
     for violation in report.violations[:VIOLATIONS_MAX]:
         print(f"  {violation[:3000]}")
     if report.violations:
-        print(f"again: python -m chaos.main broken-syncs --seed {plan.seed} --runs {plan.runs}")
+        print(f"again: python3 -m chaos broken-syncs --seed {plan.seed} --runs {plan.runs}")
     return report

@@ -1,298 +1,252 @@
-"""A cluster of real daemons that fall, stand still and come back, under clients who write down what
-they saw.
+"""A cluster of real daemons under faults, and clients who write down what they saw.
 
 Each node is a process of its own with its own data; clients speak S3 to all of them, one request at
-a time each, on few keys, so that they meet. A nemesis kills nodes (SIGKILL) and stops them
-(SIGSTOP), never more than a minority at one moment. Afterwards all are whole again, every key is
-read through every node, and what the clients saw is judged (`chaos.histories`): each key's history
-must be linearizable, which covers lost and resurrected writes, stale reads and two winners of one
-condition; all nodes must agree, and listings must show what is there and nothing else.
+a time each, on few keys, so that they meet: reads, writes, deletes, conditional writes, uploads in
+parts and listings. A nemesis draws faults of a scenario (`chaos.nemeses`), one at a time, each of
+which leaves a majority that can go on. Afterwards all are whole again, every key is read and listed
+through every node, and what the clients saw is judged (`chaos.histories`): each key's history must
+be linearizable, which covers lost and resurrected writes, stale reads and listings, and two winners
+of one condition; and the rows of all groups must be the same on all nodes, by hash.
 
-An answer that says neither yes nor no (a broken connection, a 5xx) is an unknown outcome: the
-request may take effect at any time.
+A listing counts as a read of every key, those that it does not show included. An answer that says
+neither yes nor no (a broken connection, a 5xx) is an unknown outcome: the request may take effect
+at any time.
 
 Everything is kept in the evidence folder: the history of each key, the log of each node, the times
-of the faults, the verdict.
+of the faults, the verdict, and a picture of throughput and latency around the faults.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
+import re
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import trio
 from msgspec import Struct
 
+from chaos.cluster_nodes import BUCKET, READY_SECONDS_MAX, Node, Nodes, open_nodes
 from chaos.histories import ABSENT, Act, Operation, Outcome, Verdict, judge
+from chaos.nemeses import FAULTS, NETWORK_FAULTS, SCENARIOS
+from chaos.network import NoNetwork, why_not
+from chaos.plots import Answered, Band, draw
+from rs3gwd.engine.engine import ENVIRONMENT_DIRECTORY
+from rs3gwd.engine.environment import Environment
+from rs3gwd.engine.group_rows import RowDigest, group_rows
+from rs3gwd.engine.groups import read_cluster
+from rs3gwd.engine.tables import Table
 from rs3gwd.testing.http_client import Answer, ConnectionLost, HttpClient
-from rs3gwd.testing.local_cluster import make_plan, start_node
-from rs3gwd.testing.node_process import REGION
 
-BUCKET = b"/chaos"
-READY_SECONDS_MAX = 60.0
 PAUSE_SECONDS = 0.005
 """Between the requests of one client: a few overlap on each key, as `histories` likes it."""
 
+LARGE = "x" * 150_000
+"""Behind every eighth value: above what rides in a command, so it goes to its replicas first."""
+
+AFTER_SECONDS = 5.0
+"""A fault shows in what began so long behind its begin."""
+
+_LISTED = re.compile(rb"<Key>([^<]+)</Key>.*?<ETag>(?:&quot;|\")([^&\"]+)", re.DOTALL)
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+
 
 class Settings(Struct, frozen=True):
-    """One run. `faults` are of `FAULTS`; a fault begins every `every_s` seconds."""
+    """One run. A fault of the scenario (of `SCENARIOS`) begins about every `every_s` seconds."""
 
     seed: int
     folder: Path
+    scenario: str = "processes"
     seconds: float = 20.0
     nodes: int = 3
     clients: int = 9
     keys: int = 24
-    faults: tuple[str, ...] = ("kill", "stop")
     every_s: float = 4.0
 
 
 class Report(Struct, frozen=True):
-    """What came of a run; `problems` is empty when nothing was wrong."""
+    """What came of a run; `problems` is empty when nothing was wrong.
+
+    `write_ms` has the times of acknowledged writes: median, 99 of 100, slowest. `after_fault_ms`
+    has, for each kind of fault, the slowest such write through the other nodes in the seconds
+    behind its begin, over all its turns: median and slowest.
+    """
 
     operations: int
     outcomes: dict[str, int]
     faults: int
     problems: list[str]
+    write_ms: list[float]
+    after_fault_ms: dict[str, list[float]]
 
 
-class _Node:
-    """One daemon; `port` is that of its S3 endpoint."""
+class FaultNote(Struct):
+    """When a fault was there; `end` is that of the run where it did not end before."""
 
-    def __init__(self, plan: dict, row: dict) -> None:  # type: ignore[type-arg]  # it is JSON
-        self._plan = plan
-        self._row = row
-        self.number: int = row["number"]
-        self.port = int(row["s3"].rpartition(":")[2])
-        self.process: subprocess.Popen[bytes] | None = None
+    fault: str
+    node: int
+    start: float
+    end: float
 
-    def start(self) -> None:
-        """Starts the daemon from its disk."""
-        self.process = start_node(self._plan, self._row)
 
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal to a daemon that runs."""
-        assert self.process is not None, "the node runs"
-        self.process.send_signal(number)
+class Seen(Struct, frozen=True):
+    """One acknowledged write, through which node and when."""
 
-    def end(self, number: signal.Signals) -> None:
-        """Ends the daemon and waits until it is gone."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(number)
-            process.wait()
+    node: int
+    start: float
+    end: float
 
 
 class ClusterRun:
-    """The nodes, what was seen of each key, and the faults so far."""
+    """What was seen of each key, and the faults so far.
+
+    Raises ValueError (no such scenario, a folder in use), NoNetwork (one that cannot be here).
+    """
 
     def __init__(self, settings: Settings) -> None:
+        if settings.scenario not in SCENARIOS:
+            raise ValueError(f"{settings.scenario!r} is none of {', '.join(SCENARIOS)}")
         self.settings = settings
+        self.faults = SCENARIOS[settings.scenario]
+        self.has_network = any(each in NETWORK_FAULTS for each in self.faults)
+        if self.has_network and (reason := why_not()):
+            raise NoNetwork(reason)
+        if (settings.folder / "nodes").exists():
+            raise ValueError(f"{settings.folder} holds an earlier run")
         self.random = random.Random(settings.seed)
-        self.plan = make_plan(settings.folder / "nodes", settings.nodes)
-        self.nodes = [_Node(self.plan, row) for row in self.plan["nodes"]]
         self.histories: dict[str, list[Operation]] = {
             f"key-{number}": [] for number in range(settings.keys)
         }
         self.outcomes: Counter[str] = Counter()
-        self.faults: list[dict[str, object]] = []
-        self._written = 0
+        self.notes: list[FaultNote] = []
+        self.answered: list[Answered] = []
+        self.written: list[Seen] = []
+        self._count = 0
         self._values: dict[str, str] = {}
-
-    def client(self, node: _Node) -> HttpClient:
-        """A client of one node."""
-        keys = self.plan["access_key"], self.plan["secret_key"]
-        return HttpClient(node.port, access_key=keys[0], secret_key=keys[1])
-
-    def new_value(self) -> str:
-        """A value that nobody wrote before."""
-        self._written += 1
-        value = f"value {self._written}"
-        self._values[_etag(value)] = value
-        return value
+        self._etags: dict[str, str] = {}
 
     # Life.
 
     async def run(self) -> Report:
         """Starts the nodes, lets clients and nemesis loose, and judges."""
-        os.environ["RS3GW_REGION"] = REGION  # that for which the client signs
-        try:
-            for node in self.nodes:
-                node.start()
-            await self._wait_ready()
+        settings = self.settings
+        with open_nodes(
+            settings.folder / "nodes",
+            settings.nodes,
+            seed=settings.seed,
+            has_network=self.has_network,
+        ) as nodes:
+            await nodes.heal()
             async with trio.open_nursery() as nursery:
-                for number in range(self.settings.clients):
-                    nursery.start_soon(self._use, number)
-                nursery.start_soon(self._break)
-                await trio.sleep(self.settings.seconds)
+                for number in range(settings.clients):
+                    nursery.start_soon(self._use, nodes, number)
+                nursery.start_soon(self._break, nodes)
+                await trio.sleep(settings.seconds)
                 nursery.cancel_scope.cancel()
-            await self._heal()
-            problems = await self._compare()
-        finally:
-            for node in self.nodes:
-                node.end(signal.SIGKILL)
-        problems += self._judge()
+            await nodes.heal()
+            await self._read_all(nodes)
+            for node in nodes.all:
+                await trio.to_thread.run_sync(node.end, signal.SIGTERM)
+            problems = _compare_rows(nodes.all)
+        problems += self.judge()
         return self._report(problems)
 
-    async def _wait_ready(self) -> None:
-        """Returns once a bucket can be made, or was, through every node."""
-        for node in self.nodes:
-            with trio.fail_after(READY_SECONDS_MAX):
-                # Its daemon tells nobody when it is ready, so it has to be asked.
-                while not await self._makes_bucket(node):  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-
-    async def _makes_bucket(self, node: _Node) -> bool:
-        async with self.client(node) as client:
+    async def _break(self, nodes: Nodes) -> None:
+        """One node, or one link, at a time is a minority, of three nodes and more."""
+        while self.faults:
+            await trio.sleep(self.settings.every_s * self.random.uniform(0.5, 1.0))
+            node = self.random.choice(nodes.all)
+            fault = self.random.choice(self.faults)
+            note = FaultNote(fault, node.number, time.monotonic(), 0.0)
+            self.notes.append(note)
             try:
-                return (await client.request("PUT", BUCKET)).status == 200
-            except ConnectionLost:
-                return False
+                await FAULTS[fault](nodes, node, self.random)
+            finally:
+                note.end = time.monotonic()
 
     # Clients.
 
-    async def _use(self, number: int) -> None:
+    async def _use(self, nodes: Nodes, number: int) -> None:
         source = random.Random(f"{self.settings.seed} {number}")
-        node = self.nodes[number % len(self.nodes)]
-        async with self.client(node) as client:
+        node = nodes.all[number % len(nodes.all)]
+        async with node.client() as client:
             while True:
-                key = source.choice(list(self.histories))
-                await self._ask(client, source, key)
+                await self._act(_Asker(self, client, node.number), source)
                 await trio.sleep(PAUSE_SECONDS * source.random())
 
-    async def _ask(self, client: HttpClient, source: random.Random, key: str) -> None:
-        act = source.choice((Act.READ, Act.READ, Act.WRITE, Act.CREATE, Act.SWAP))
-        path = BUCKET + b"/" + key.encode()
-        value, expected = ABSENT, ABSENT
-        method, headers = "PUT", {}
-        if act is Act.READ:
-            method = "GET"
-        elif act is Act.WRITE and source.random() < 0.4:
-            method = "DELETE"
+    async def _act(self, asker: _Asker, source: random.Random) -> None:
+        key = source.choice(list(self.histories))
+        draw_ = source.random()
+        if draw_ < 0.05:
+            await asker.list()
+        elif draw_ < 0.4:
+            await asker.read(key)
+        elif draw_ < 0.5:
+            await asker.delete(key)
+        elif draw_ < 0.55:
+            await asker.upload(key, self.new_value(source))
+        elif draw_ < 0.75:
+            await asker.write(key, Act.WRITE, self.new_value(source))
+        elif draw_ < 0.87:
+            await asker.write(key, Act.CREATE, self.new_value(source))
         else:
-            value = self.new_value()
-        if act is Act.CREATE:
-            headers = {"if-none-match": "*"}
-        elif act is Act.SWAP:
-            seen = [each.value for each in self.histories[key][-8:] if each.value != ABSENT]
-            expected = source.choice(seen) if seen else value
-            headers = {"if-match": f'"{_etag(expected)}"'}
-        start = time.monotonic()
-        answer: Answer | None = None
-        try:
-            answer = await client.request(method, path, headers=headers, body=value.encode())
-        except ConnectionLost:
-            await trio.sleep(0.05)
-        finally:
-            # Also when the run ends: the request may have left, and may take effect.
-            self._note(key, act, value, expected, answer, start, time.monotonic())
+            seen = [each.value for each in self.histories[key][-8:] if each.value in self._etags]
+            expected = source.choice(seen) if seen else ABSENT
+            await asker.write(key, Act.SWAP, self.new_value(source), expected)
 
-    def _note(
-        self,
-        key: str,
-        act: Act,
-        value: str,
-        expected: str,
-        answer: Answer | None,
-        start: float,
-        end: float,
-    ) -> None:
-        outcome = Outcome.UNKNOWN
-        status = 0 if answer is None else answer.status
-        if act is Act.READ and answer is not None and status in (200, 404):
-            value = answer.body.decode() if status == 200 else ABSENT
-            outcome = Outcome.DONE
-        elif act is not Act.READ and status in (200, 204):
-            outcome = Outcome.DONE
-        elif act in (Act.CREATE, Act.SWAP) and status in (404, 412):
-            outcome = Outcome.REFUSED
-        self.outcomes[f"{act.name.lower()} {outcome.name.lower()}"] += 1
-        self.histories[key].append(Operation(act, value, start, end, outcome, expected))
+    def new_value(self, source: random.Random) -> str:
+        """A value that nobody wrote before; every eighth is the first line of a large body."""
+        self._count += 1
+        return f"value {self._count}" + ("\n" + LARGE if source.random() < 0.125 else "")
 
-    # Faults.
+    def know(self, body: str, etag: str) -> str:
+        """The name under which histories have a body, whose ETag is or will be this."""
+        value = body.partition("\n")[0]
+        self._values[etag] = value
+        self._etags[value] = etag
+        return value
 
-    async def _break(self) -> None:
-        """One node at a time is a minority, of three nodes and more."""
-        while self.settings.faults:
-            await trio.sleep(self.settings.every_s * self.random.uniform(0.5, 1.0))
-            node = self.random.choice(self.nodes)
-            fault = self.random.choice(self.settings.faults)
-            self.faults.append({"at": time.monotonic(), "fault": fault, "node": node.number})
-            await FAULTS[fault](self, node)
+    def etag_of(self, value: str) -> str:
+        """The ETag of a value that was named by `know`."""
+        return self._etags[value]
 
-    async def kill(self, node: _Node) -> None:
-        """SIGKILL, and a start after a moment."""
-        node.end(signal.SIGKILL)
-        await trio.sleep(self.random.uniform(0.0, 2.0))
-        node.start()
+    def value_of(self, etag: str) -> str:
+        """The value of an ETag; one that was never written is a value of its own."""
+        return self._values.get(etag, f"the unknown ETag {etag}")
 
-    async def stop(self, node: _Node) -> None:
-        """A pause longer than any lease: the node comes back and believes that no time went by."""
-        node.send(signal.SIGSTOP)
-        try:
-            await trio.sleep(self.random.uniform(0.5, 4.0))
-        finally:
-            node.send(signal.SIGCONT)
-
-    async def kill_all(self, node: _Node) -> None:
-        """SIGKILL of every node at one moment; the next fault waits until all serve again."""
-        for each in self.nodes:
-            each.end(signal.SIGKILL)
-        await trio.sleep(self.random.uniform(0.0, 0.5))
-        for each in self.nodes:
-            each.start()
-        await self._wait_ready()
-
-    async def _heal(self) -> None:
-        for node in self.nodes:
-            if node.process is None:
-                node.start()
-        await self._wait_ready()
+    def note(self, key: str, operation: Operation, node: int) -> None:
+        """Writes down one operation."""
+        self.outcomes[f"{operation.act.name.lower()} {operation.outcome.name.lower()}"] += 1
+        self.histories[key].append(operation)
+        if operation.outcome is not Outcome.UNKNOWN:
+            self.answered.append(Answered(operation.start, operation.end))
+        if operation.outcome is Outcome.DONE and operation.act is not Act.READ:
+            self.written.append(Seen(node, operation.start, operation.end))
 
     # Judgement.
 
-    async def _compare(self) -> list[str]:
-        """Reads every key through every node, and lists."""
-        problems: list[str] = []
-        listings = []
-        for node in self.nodes:
-            present = set()
-            async with self.client(node) as client:
-                for key in self.histories:
-                    if await self._read_at_last(client, key):
-                        present.add(key)
-                answer = await client.request("GET", BUCKET, [("list-type", "2")])
-            listed = {key for key in self.histories if f"<Key>{key}</Key>".encode() in answer.body}
-            if listed != present:
-                problems.append(f"node {node.number} lists {listed ^ present} wrongly")
-            listings.append(present)
-        if any(each != listings[0] for each in listings):
-            problems.append("the nodes do not show the same keys at the end")
-        return problems
+    async def _read_all(self, nodes: Nodes) -> None:
+        """Reads every key through every node, and lists: for the histories to be judged with, and
+        so that every node has applied all that was acknowledged. Raises TooSlowError."""
+        for node in nodes.all:
+            async with node.client() as client:
+                asker = _Asker(self, client, node.number)
+                with trio.fail_after(READY_SECONDS_MAX):
+                    for key in self.histories:
+                        # The node tells nobody when it can prove what it shows.
+                        while await asker.read(key) is not Outcome.DONE:  # noqa: ASYNC110
+                            await trio.sleep(0.1)
+                    while await asker.list() is not Outcome.DONE:  # noqa: ASYNC110
+                        await trio.sleep(0.1)
 
-    async def _read_at_last(self, client: HttpClient, key: str) -> bool:
-        """Whether a key is there, asked until there is an answer."""
-        path = BUCKET + b"/" + key.encode()
-        with trio.fail_after(READY_SECONDS_MAX):
-            while True:
-                start = time.monotonic()
-                answer = await client.request("GET", path)
-                self._note(key, Act.READ, ABSENT, ABSENT, answer, start, time.monotonic())
-                if answer.status in (200, 404):
-                    return answer.status == 200
-                await trio.sleep(0.1)
-
-    def _judge(self) -> list[str]:
+    def judge(self) -> list[str]:
+        """The keys whose histories cannot be, or that cannot be judged."""
         problems = []
         for key, history in self.histories.items():
             judgement = judge(history)
@@ -308,36 +262,217 @@ class ClusterRun:
         report = Report(
             operations=sum(map(len, self.histories.values())),
             outcomes=dict(sorted(self.outcomes.items())),
-            faults=len(self.faults),
+            faults=len(self.notes),
             problems=problems,
+            write_ms=_spread([1000 * (each.end - each.start) for each in self.written]),
+            after_fault_ms=self._after_faults(),
         )
-        verdict = {"report": msgspec.to_builtins(report), "faults": self.faults}
+        verdict = {
+            "settings": {**msgspec.to_builtins(self.settings, enc_hook=str)},
+            "report": msgspec.to_builtins(report),
+            "faults": msgspec.to_builtins(self.notes),
+        }
         (folder / "verdict.json").write_text(json.dumps(verdict, indent=2))
+        bands = [Band(f"{each.fault} {each.node}", each.start, each.end) for each in self.notes]
+        (folder / "run.svg").write_text(draw(self.answered, bands))
         return report
 
+    def _after_faults(self) -> dict[str, list[float]]:
+        slowest: dict[str, list[float]] = {}
+        for note in self.notes:
+            times = [
+                1000 * (each.end - each.start)
+                for each in self.written
+                if each.node != note.node and 0 <= each.start - note.start <= AFTER_SECONDS
+            ]
+            if times:
+                slowest.setdefault(note.fault, []).append(max(times))
+        return {fault: [_spread(each)[0], max(each)] for fault, each in sorted(slowest.items())}
 
-FAULTS: dict[str, Callable[[ClusterRun, _Node], Awaitable[None]]] = {
-    "kill": ClusterRun.kill,
-    "kill_all": ClusterRun.kill_all,
-    "stop": ClusterRun.stop,
-}
-"""The faults by name."""
+
+class _Asker:
+    """One client of one node, who notes what it asks and hears."""
+
+    def __init__(self, run: ClusterRun, client: HttpClient, node: int) -> None:
+        self._run = run
+        self._client = client
+        self._node = node
+
+    async def read(self, key: str) -> Outcome:
+        """GET."""
+        start = time.monotonic()
+        answer = await self._ask("GET", _path(key))
+        value, outcome = ABSENT, Outcome.UNKNOWN
+        if answer is not None and answer.status in (200, 404):
+            outcome = Outcome.DONE
+            if answer.status == 200:
+                value = answer.body.decode().partition("\n")[0]
+        return self._note(key, Operation(Act.READ, value, start, time.monotonic(), outcome))
+
+    async def list(self) -> Outcome:
+        """ListObjectsV2: a read of every key, by ETag."""
+        start = time.monotonic()
+        answer = await self._ask("GET", BUCKET, [("list-type", "2")])
+        end = time.monotonic()
+        if answer is None or answer.status != 200:
+            return Outcome.UNKNOWN
+        listed = {key.decode(): etag.decode() for key, etag in _LISTED.findall(answer.body)}
+        for key in self._run.histories:
+            value = self._run.value_of(listed[key]) if key in listed else ABSENT
+            self._note(key, Operation(Act.READ, value, start, end))
+        return Outcome.DONE
+
+    async def delete(self, key: str) -> Outcome:
+        """DELETE: a write of ABSENT."""
+        return await self._change(key, Act.WRITE, ABSENT, ABSENT, "DELETE", _path(key))
+
+    async def write(self, key: str, act: Act, body: str, expected: str = ABSENT) -> Outcome:
+        """PUT, with If-None-Match or If-Match for those that are conditional."""
+        value = self._run.know(body, _md5(body.encode()).hex())
+        headers = {}
+        if act is Act.CREATE:
+            headers = {"if-none-match": "*"}
+        elif act is Act.SWAP:
+            # Where nothing was seen, what this very request writes: it is sure not to be there.
+            expected = expected or value
+            headers = {"if-match": f'"{self._run.etag_of(expected)}"'}
+        return await self._change(
+            key, act, value, expected, "PUT", _path(key), headers=headers, body=body.encode()
+        )
+
+    async def upload(self, key: str, body: str) -> Outcome:
+        """An upload of one part; nothing is there before it is completed."""
+        begun = await self._ask("POST", _path(key), [("uploads", "")])
+        found = _UPLOAD_ID.search(begun.body) if begun is not None else None
+        if found is None:
+            return Outcome.REFUSED
+        upload_id = ("uploadId", found[1].decode())
+        digest = _md5(body.encode())
+        query = [("partNumber", "1"), upload_id]
+        part = await self._ask("PUT", _path(key), query, body=body.encode())
+        if part is None or part.status != 200:
+            return Outcome.REFUSED
+        value = self._run.know(body, f"{_md5(digest).hex()}-1")
+        document = (
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+            f"<ETag>{digest.hex()}</ETag></Part></CompleteMultipartUpload>"
+        )
+        return await self._change(
+            key, Act.WRITE, value, ABSENT, "POST", _path(key), [upload_id], body=document.encode()
+        )
+
+    async def _change(
+        self,
+        key: str,
+        act: Act,
+        value: str,
+        expected: str,
+        method: str,
+        path: bytes,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Outcome:
+        start = time.monotonic()
+        outcome = Outcome.UNKNOWN
+        try:
+            answer = await self._ask(method, path, query, headers=headers, body=body)
+            status = 0 if answer is None else answer.status
+            # The answer to a completion begins before its outcome is known.
+            if status in (200, 204) and answer is not None and b"<Error>" not in answer.body:
+                outcome = Outcome.DONE
+            elif act in (Act.CREATE, Act.SWAP) and status in (404, 412):
+                outcome = Outcome.REFUSED
+        finally:
+            # Also when the run ends: the request may have left, and may take effect.
+            operation = Operation(act, value, start, time.monotonic(), outcome, expected)
+            self._note(key, operation)
+        return outcome
+
+    async def _ask(
+        self,
+        method: str,
+        path: bytes,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer | None:
+        try:
+            return await self._client.request(method, path, query, headers=headers, body=body)
+        except ConnectionLost:
+            await trio.sleep(0.05)
+            return None
+
+    def _note(self, key: str, operation: Operation) -> Outcome:
+        self._run.note(key, operation, self._node)
+        return operation.outcome
 
 
 def run_and_show(settings: Settings) -> bool:
-    """Runs, prints what came of it, and says whether nothing was wrong."""
+    """Runs, prints what came of it, and says whether nothing was wrong. Raises NoNetwork."""
     report = trio.run(ClusterRun(settings).run)
     print(
-        f"cluster: {report.operations} operations through {settings.nodes} nodes, "
+        f"{settings.scenario}: {report.operations} operations through {settings.nodes} nodes, "
         f"{report.faults} faults, {len(report.problems)} problems; evidence in {settings.folder}"
     )
     print("  " + ", ".join(f"{count} {name}" for name, count in report.outcomes.items()))
+    print("  writes: median {:.0f} ms, p99 {:.0f}, slowest {:.0f}".format(*report.write_ms))
+    for fault, (median, slowest) in report.after_fault_ms.items():
+        print(
+            f"  slowest write elsewhere after {fault}: median {median:.0f} ms, most {slowest:.0f}"
+        )
     for problem in report.problems:
         print(f"  {problem}")
     if report.problems:
-        print(f"  again: python -m chaos.main cluster --seed {settings.seed}")
+        print(
+            f"  again: python3 -m chaos run {settings.scenario} --seed {settings.seed} "
+            f"--minutes {settings.seconds / 60:g}"
+        )
     return not report.problems
 
 
-def _etag(value: str) -> str:
-    return hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()
+def _compare_rows(nodes: Sequence[Node]) -> list[str]:
+    """Whether all nodes hold the same rows of every group; who proposed what and when, which the
+    upkeep of buckets changes without any request, left out."""
+    digests: list[list[bytes]] = []
+    for node in nodes:
+        found = []
+        path = str(node.folder / ENVIRONMENT_DIRECTORY)
+        environment = Environment.open(path, read_only=True)
+        try:
+            with environment.read() as txn:
+                record = read_cluster(txn)
+                assert record is not None, "a node of a cluster"
+                for group in range(record.groups + 1):
+                    digest = RowDigest()
+                    for row in group_rows(txn, group, record.groups):
+                        if row.table is not Table.SESSIONS:
+                            digest.update(row)
+                    found.append(digest.finish())
+        finally:
+            environment.close()
+        digests.append(found)
+    return [
+        f"node {nodes[number].number} holds other rows of group {group}"
+        for number in range(1, len(nodes))
+        for group, digest in enumerate(digests[number])
+        if digest != digests[0][group]
+    ]
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Median, 99 of 100, greatest."""
+    if not values:
+        return [0.0, 0.0, 0.0]
+    ordered = sorted(values)
+    return [ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1]]
+
+
+def _path(key: str) -> bytes:
+    return BUCKET + b"/" + key.encode()
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()

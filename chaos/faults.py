@@ -256,5 +256,5 @@ def run_and_show(plan: Plan) -> Report:
         print(f"  {violation[:2000]}")
     if report.violations:
         places = "" if plan.places is None else f" --places {plan.places}"
-        print(f"again: python -m chaos.main faults --seed {plan.seed} --steps {plan.steps}{places}")
+        print(f"again: python3 -m chaos faults --seed {plan.seed} --steps {plan.steps}{places}")
     return report

@@ -68,9 +68,7 @@ def run_and_show(plan: Plan) -> Report:
     for violation in report.violations:
         print(f"  {violation[:2000]}")
     if report.violations:
-        print(
-            f"replay: python -m chaos.main group-powercut --seed {plan.seed} --points {plan.points}"
-        )
+        print(f"replay: python3 -m chaos group-powercut --seed {plan.seed} --points {plan.points}")
     return report
 
 

@@ -1,4 +1,4 @@
-"""`python -m chaos.main`: the programs that break nodes on purpose; `dev.py sim` runs them.
+"""`python3 -m chaos`: the programs that break nodes on purpose; `dev.py sim` runs them.
 
 Without a name each runs once, in its quick form. Every program takes one seed; when something was
 lost it prints what, and the command that does the same again. Exit status: 0 when nothing was
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,8 @@ from chaos import (
     recovery_cut,
     sigkill,
 )
+from chaos.nemeses import SCENARIOS
+from chaos.network import NoNetwork
 from chaos.trace import NoCompiler
 
 SEED_MAX = 1_000_000
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(name: str, options: argparse.Namespace) -> bool:
     try:
         return PROGRAMS[name](options)
-    except NoCompiler as error:
+    except (NoCompiler, NoNetwork) as error:
         print(f"{name}: not run: {error}")
         return True
 
@@ -54,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chaos", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "program", nargs="?", choices=list(PROGRAMS), help="one of them; all by default"
+    )
+    parser.add_argument(
+        "scenario",
+        nargs="?",
+        choices=list(SCENARIOS),
+        default="processes",
+        help="run: what befalls",
     )
     parser.add_argument("--seed", type=int, help="the same seed does the same again")
     parser.add_argument(
@@ -77,12 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flips", type=int, default=300, help="bitflip: number of bits")
     parser.add_argument("--kills", type=int, default=20, help="sigkill: number of kills")
     parser.add_argument("--encrypting", action="store_true", help="sigkill: all is encrypted")
-    parser.add_argument("--minutes", type=float, default=0.3, help="cluster: how long")
-    parser.add_argument("--nodes", type=int, default=3, help="cluster: how many")
-    parser.add_argument(
-        "--fault", action="append", choices=list(cluster.FAULTS), help="cluster: these alone"
-    )
-    parser.add_argument("--evidence", type=Path, help="cluster: the folder to keep all in")
+    parser.add_argument("--minutes", type=float, default=0.3, help="run: how long")
+    parser.add_argument("--nodes", type=int, default=3, help="run: how many")
+    parser.add_argument("--out", type=Path, help="run: the folder to keep all evidence in")
     return parser
 
 
@@ -132,15 +137,18 @@ def _sigkill(options: argparse.Namespace) -> bool:
     return not sigkill.run_and_show(plan).violations
 
 
-def _cluster(options: argparse.Namespace) -> bool:
-    folder = options.evidence or Path(tempfile.mkdtemp(prefix="rs3gw-chaos-"))
+def _run_scenario(options: argparse.Namespace) -> bool:
+    folder = options.out or Path(tempfile.mkdtemp(prefix="rs3gw-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "nodes").exists():
+        print(f"run: {folder} holds an earlier run")
+        return False
     settings = cluster.Settings(
         seed=options.seed,
-        folder=folder,
+        folder=folder.resolve(),
+        scenario=options.scenario,
         seconds=options.minutes * 60,
         nodes=options.nodes,
-        faults=tuple(options.fault or cluster.FAULTS),
     )
     return cluster.run_and_show(settings)
 
@@ -153,8 +161,5 @@ PROGRAMS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "faults": _faults,
     "bitflip": _bitflip,
     "sigkill": _sigkill,
-    "cluster": _cluster,
+    "run": _run_scenario,
 }
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -236,7 +236,7 @@ def show(report: Report, plan: Plan, seconds: float) -> None:
         print(f"  after record {violation.point}, {violation.choice}: {violation.problem[:2000]}")
     if report.violations:
         print(
-            f"replay: python -m chaos.main powercut --seed {plan.seed} --points {plan.points} "
+            f"replay: python3 -m chaos powercut --seed {plan.seed} --points {plan.points} "
             f"--lanes {plan.lanes} --steps {plan.steps} --trace TRACE"
         )
 

@@ -152,7 +152,7 @@ def run_and_show(plan: Plan, log: Path | None = None) -> Report:
         print(f"  {violation[:2000]}")
     if report.violations:
         print(
-            f"again: python -m chaos.main recovery-cut --seed {plan.seed} "
+            f"again: python3 -m chaos recovery-cut --seed {plan.seed} "
             f"--recoveries {plan.points} --lanes {plan.lanes} --steps {plan.steps}"
         )
     return report

@@ -310,5 +310,5 @@ def run_and_show(plan: Plan) -> Report:
         print(f"  {violation[:4000]}")
     if report.violations:
         kind = " --encrypting" if plan.is_encrypting else ""
-        print(f"again: python -m chaos.main sigkill --seed {plan.seed} --kills {plan.kills}{kind}")
+        print(f"again: python3 -m chaos sigkill --seed {plan.seed} --kills {plan.kills}{kind}")
     return report

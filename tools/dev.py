@@ -133,7 +133,7 @@ def run_benchmark(arguments: Sequence[str]) -> int:
 def run_simulation(arguments: Sequence[str]) -> int:
     """Run the power-cut and crash models in chaos/; options go to them."""
     install()
-    return _call([str(PYTHON), "-m", "chaos.main", *arguments])
+    return _call([str(PYTHON), "-m", "chaos", *arguments])
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

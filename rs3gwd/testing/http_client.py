@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from urllib.parse import quote
 
@@ -42,13 +43,20 @@ class Answer(Struct, frozen=True):
 class HttpClient:
     """A client of the node on `port` of the loopback. `close` it, or use it as a context manager.
 
-    It connects at the first request and again after a lost connection.
+    It connects at the first request and again after a lost connection. `open_socket` makes its
+    TCP sockets, where they are to belong to another network namespace.
     """
 
     def __init__(
-        self, port: int, *, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY
+        self,
+        port: int,
+        *,
+        access_key: str = ACCESS_KEY,
+        secret_key: str = SECRET_KEY,
+        open_socket: Callable[[], socket.socket] | None = None,
     ) -> None:
         self._port = port
+        self._open_socket = open_socket
         self._access_key = access_key
         self._secret_key = secret_key
         self._stream: trio.SocketStream | None = None
@@ -83,7 +91,7 @@ class HttpClient:
         try:
             with trio.fail_after(ANSWER_SECONDS_MAX):
                 if self._stream is None:
-                    self._stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+                    self._stream = await self._connect()
                 await self._stream.send_all(head + body[:body_sent])
                 if body_sent is None:
                     return await self._receive(method)
@@ -92,6 +100,17 @@ class HttpClient:
             raise ConnectionLost(f"{method} {path!r}: {error}") from error
         await self.close()
         raise ConnectionLost(f"{method} {path!r}: given up after {body_sent} bytes")
+
+    async def _connect(self) -> trio.SocketStream:
+        if self._open_socket is None:
+            return await trio.open_tcp_stream("127.0.0.1", self._port)
+        connecting = trio.socket.from_stdlib_socket(self._open_socket())
+        try:
+            await connecting.connect(("127.0.0.1", self._port))
+        except BaseException:
+            connecting.close()
+            raise
+        return trio.SocketStream(connecting)
 
     async def close(self) -> None:
         """Closes the connection, if there is one."""

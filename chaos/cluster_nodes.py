@@ -1,0 +1,139 @@
+"""The real daemons of a run: processes, and where a scenario wants it a network of their own.
+
+Each node is `python -m rs3gwd.daemon.main` with its data and its log in the evidence folder. On a
+network of its own each lives in a namespace (`chaos.network`): nodes meet over the switch, while
+clients reach each node by the loopback of its namespace, which no fault of the network touches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from chaos.network import Namespace, Switch
+from rs3gwd.testing.http_client import ConnectionLost, HttpClient
+from rs3gwd.testing.local_cluster import make_plan, start_node
+from rs3gwd.testing.node_process import REGION
+
+BUCKET = b"/chaos"
+READY_SECONDS_MAX = 60.0
+
+
+class Node:
+    """One daemon; `port` is that of its S3 endpoint, `place` its namespace where it has one."""
+
+    def __init__(self, plan: dict[str, Any], row: dict[str, Any], place: Namespace | None) -> None:
+        self._plan = plan
+        self._row = row
+        self.place = place
+        self.number: int = row["number"]
+        self.folder = Path(row["folder"])
+        self.port = int(row["s3"].rpartition(":")[2])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What it said, over all its lives."""
+        return self.folder.with_suffix(".log")
+
+    def start(self) -> None:
+        """Starts the daemon from its disk."""
+        with self.log.open("ab") as output:
+            if self.place is None:
+                self.process = start_node(self._plan, self._row, output)
+                return
+            with self.place.entered():
+                self.process = start_node(self._plan, self._row, output)
+
+    def client(self) -> HttpClient:
+        """A client of this node."""
+        return HttpClient(
+            self.port,
+            access_key=self._plan["access_key"],
+            secret_key=self._plan["secret_key"],
+            open_socket=None if self.place is None else self.place.open_socket,
+        )
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to a daemon that runs."""
+        assert self.process is not None, "the node runs"
+        self.process.send_signal(number)
+
+    def end(self, number: signal.Signals) -> None:
+        """Ends the daemon and waits until it is gone. Blocks."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+            process.wait()
+
+
+class Nodes:
+    """All nodes of a run, and the switch between them where they have one. Made by `open_nodes`."""
+
+    def __init__(self, members: list[Node], switch: Switch | None) -> None:
+        self.all = members
+        self.switch = switch
+
+    def start(self, node: Node) -> None:
+        """Starts a node that has ended."""
+        node.start()
+
+    async def wait_serving(self, node: Node) -> None:
+        """Returns once a bucket can be made, or was, through the node. Raises TooSlowError."""
+        with trio.fail_after(READY_SECONDS_MAX):
+            # Its daemon tells nobody when it is ready, so it has to be asked.
+            while not await _makes_bucket(node):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+
+    async def heal(self) -> None:
+        """All nodes run, hear each other, and serve. Raises TooSlowError."""
+        if self.switch is not None:
+            self.switch.heal()
+        for node in self.all:
+            if node.process is None:
+                node.start()
+        for node in self.all:
+            await self.wait_serving(node)
+
+
+@contextmanager
+def open_nodes(folder: Path, count: int, *, seed: int, has_network: bool) -> Iterator[Nodes]:
+    """Nodes that were not started yet; at the end they are killed, and their network is gone."""
+    os.environ["RS3GW_REGION"] = REGION  # that for which the clients sign
+    plan = make_plan(folder, count)
+    places: dict[int, Namespace] = {}
+    switch = None
+    members: list[Node] = []
+    try:
+        if has_network:
+            for row in plan["nodes"]:
+                number = row["number"]
+                places[number] = Namespace(f"10.77.0.{number}")
+                port = row["peers"].rpartition(":")[2]
+                row["peers"] = f"{places[number].address}:{port}"
+            switch = Switch(places, seed=seed)
+        members += [Node(plan, row, places.get(row["number"])) for row in plan["nodes"]]
+        yield Nodes(members, switch)
+    finally:
+        for node in members:
+            node.end(signal.SIGKILL)
+        if switch is not None:
+            switch.close()
+        for place in places.values():
+            place.close()
+
+
+async def _makes_bucket(node: Node) -> bool:
+    async with node.client() as client:
+        try:
+            return (await client.request("PUT", BUCKET)).status == 200
+        except ConnectionLost:
+            return False

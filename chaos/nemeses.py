@@ -1,0 +1,173 @@
+"""What can befall the nodes of a cluster, one fault at a time, and the scenarios made of it.
+
+A fault takes one node, or one link: a minority, so that the others must go on. It ends by itself;
+what it has changed is healed then, also when the run is over in its middle. Times are drawn around
+the ones that matter: leases of 0.5 s, elections of 1 to 2 s, suspicions of some seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import trio
+
+from chaos.cluster_nodes import Node, Nodes
+from chaos.network import CUT, Weather
+
+Fault = Callable[[Nodes, Node, random.Random], Awaitable[None]]
+
+ROTTEN_PLACES = 20
+STOP_SECONDS_MAX = 40
+
+
+async def kill(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """SIGKILL, and a start after a moment."""
+    node.end(signal.SIGKILL)
+    await trio.sleep(source.uniform(0.0, 2.0))
+    nodes.start(node)
+
+
+async def kill_all(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """SIGKILL to every node within milliseconds: what is acknowledged is on disks."""
+    for each in nodes.all:
+        each.end(signal.SIGKILL)
+    for each in nodes.all:
+        nodes.start(each)
+    await trio.sleep(source.uniform(2.0, 4.0))
+
+
+async def stop(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """A pause longer than any lease: the node comes back and believes that no time went by."""
+    node.send(signal.SIGSTOP)
+    try:
+        await trio.sleep(source.uniform(0.5, 4.0))
+    finally:
+        node.send(signal.SIGCONT)
+
+
+async def restart(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """All nodes one after the other, as an operator upgrades them: SIGTERM, and a start."""
+    for each in nodes.all:
+        with trio.move_on_after(STOP_SECONDS_MAX):
+            await trio.to_thread.run_sync(each.end, signal.SIGTERM)
+        nodes.start(each)
+        await nodes.wait_serving(each)
+
+
+async def isolate(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """The node hears nobody and is heard by nobody."""
+    await _under(nodes, _both_ways(node, _others(nodes, node)), CUT, source)
+
+
+async def cut_link(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """Two nodes do not hear each other; the third is a bridge between them."""
+    await _under(nodes, _both_ways(node, [source.choice(_others(nodes, node))]), CUT, source)
+
+
+async def deafen(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """The node is heard and hears nobody."""
+    await _under(nodes, [(each, node.number) for each in _others(nodes, node)], CUT, source)
+
+
+async def mute(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """The node hears all and is heard by nobody."""
+    await _under(nodes, [(node.number, each) for each in _others(nodes, node)], CUT, source)
+
+
+async def cut_one_way(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """One direction of one link is cut."""
+    await _under(nodes, [(node.number, source.choice(_others(nodes, node)))], CUT, source)
+
+
+async def slow(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """All that the node sends and gets takes 20 to 100 ms longer, and some of it overtakes."""
+    weather = Weather(delay_s=source.uniform(0.02, 0.08), jitter_s=0.02)
+    await _under(nodes, _both_ways(node, _others(nodes, node)), weather, source)
+
+
+async def lose(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """2 to 20% of the node's packets are lost, in both directions."""
+    weather = Weather(loss=source.uniform(0.02, 0.2), jitter_s=0.002)
+    await _under(nodes, _both_ways(node, _others(nodes, node)), weather, source)
+
+
+async def rot(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """Some bytes of the node's segments are others than it wrote."""
+    for path in sorted(node.folder.rglob("*.seg")):
+        _flip(path, source)
+    await trio.sleep(source.uniform(0.5, 2.0))
+
+
+def _flip(path: Path, source: random.Random) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        size = os.fstat(descriptor).st_blocks * 512
+        for _ in range(ROTTEN_PLACES):
+            # Behind the head of the file, which says whose it is: that is another fault.
+            place = source.randrange(4096, max(size, 8192))
+            old = os.pread(descriptor, 1, place)
+            if old and old != b"\0":
+                os.pwrite(descriptor, bytes([old[0] ^ 1 << source.randrange(8)]), place)
+    finally:
+        os.close(descriptor)
+
+
+def _others(nodes: Nodes, node: Node) -> list[int]:
+    return [each.number for each in nodes.all if each is not node]
+
+
+def _both_ways(node: Node, others: Iterable[int]) -> list[tuple[int, int]]:
+    return [pair for each in others for pair in ((node.number, each), (each, node.number))]
+
+
+async def _under(
+    nodes: Nodes, directions: Iterable[tuple[int, int]], weather: Weather, source: random.Random
+) -> None:
+    switch = nodes.switch
+    assert switch is not None, "the scenario has a network of its own"
+    for sender, receiver in directions:
+        switch.set(sender, receiver, weather)
+    try:
+        await trio.sleep(source.uniform(0.5, 6.0))
+    finally:
+        switch.heal()
+
+
+PROCESS_FAULTS: dict[str, Fault] = {
+    "kill": kill,
+    "kill-all": kill_all,
+    "stop": stop,
+    "restart": restart,
+    "rot": rot,
+}
+NETWORK_FAULTS: dict[str, Fault] = {
+    "isolate": isolate,
+    "cut-link": cut_link,
+    "deafen": deafen,
+    "mute": mute,
+    "cut-one-way": cut_one_way,
+    "slow": slow,
+    "lose": lose,
+}
+FAULTS = PROCESS_FAULTS | NETWORK_FAULTS
+"""All faults by name."""
+
+SCENARIOS: dict[str, tuple[str, ...]] = {
+    "calm": (),
+    "processes": ("kill", "stop"),
+    "kill": ("kill",),
+    "kill-all": ("kill-all",),
+    "pause": ("stop",),
+    "rolling-restart": ("restart",),
+    "partitions": ("isolate", "cut-link"),
+    "one-way": ("deafen", "mute", "cut-one-way"),
+    "weather": ("slow", "lose"),
+    "slow-node": ("slow",),
+    "bit-rot": ("rot",),
+    "everything": tuple(FAULTS),
+}
+"""What `python3 -m chaos run` can be told: the faults that a run draws from."""
