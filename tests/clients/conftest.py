@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Most programs meet three nodes in the long run alone."""
     for item in items:
         is_short = any(short in item.name for short in SHORT_ON_THREE)
+        if "[https" in item.name and item.path.name == "test_iam_cli.py":
+            item.add_marker(pytest.mark.long)  # Thirty starts of a slow program; TLS is no other.
         if "[three" in item.name and item.path.name in LONG_ON_THREE and not is_short:
             item.add_marker(pytest.mark.long)
 
