@@ -269,6 +269,14 @@ def pem_to_der(pem: bytes) -> bytes:
         raise IdentityError(f"no certificate can be read: {error}") from error
 
 
+def read_roots(pem: bytes) -> tuple[bytes, ...]:
+    """Every certificate in a text, as `Trust.pem` gave it. Raises IdentityError."""
+    try:
+        return tuple(to_der(each) for each in x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise IdentityError(f"the roots cannot be read: {error}") from error
+
+
 def fingerprint(certificate: bytes) -> bytes:
     """SHA-256 of a DER certificate."""
     return hashlib.sha256(certificate).digest()

@@ -17,7 +17,7 @@ listens for peers never talks to anybody without one. It is best open only while
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -35,11 +35,19 @@ from cluster.authority.certificates import (
     der_to_pem,
     pem_to_der,
     read_certificate,
+    read_roots,
     to_der,
 )
 from cluster.authority.joining import Challenge, Exchange, Granted, JoinHello, Proof, Refused
 from cluster.authority.tokens import JoinToken, TokenBook, TokenRecord
-from cluster.base.errors import BadFrame, ClusterError, IdentityError, JoinRefused, PeerError
+from cluster.base.errors import (
+    BadFrame,
+    ClusterError,
+    IdentityError,
+    JoinRefused,
+    PeerError,
+    PeerUnreachable,
+)
 from cluster.base.ids import NodeId
 from cluster.base.ports import Clock, Handlers, Peers, Random, Threads
 from cluster.drivers.transport_network import TlsFiles, dial
@@ -98,12 +106,20 @@ class AuthorityFolder:
             certificate, (self._folder / "authority.key").read_bytes(), password
         )
 
+    def has_authority(self) -> bool:
+        """Whether this node can let others in and renew their certificates."""
+        return (self._folder / "authority.key").exists()
+
     def write_node(self, key: NodeKey, certificate: bytes, roots: tuple[bytes, ...]) -> None:
         """Keeps a certificate (DER) with its key, and first the roots, which hold for both the
         old and the new one while the authority changes. A crash leaves either pair."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._replace("roots.pem", Trust(roots).pem())
         self._replace("node.pem", der_to_pem(certificate) + key.pem())
+
+    def read_roots(self) -> tuple[bytes, ...]:
+        """The roots that this node trusts, DER, newest first. Raises OSError, IdentityError."""
+        return read_roots((self._folder / "roots.pem").read_bytes())
 
     def read_node(self) -> PeerCertificate:
         """What this node's certificate says. Raises OSError, IdentityError."""
@@ -306,15 +322,18 @@ class RenewalService:
         handlers: Handlers,
         clock: Clock,
         random: Random,
+        disk_of: Callable[[NodeId], bytes] = lambda _: b"",
     ) -> None:
+        """`disk_of` gives the token of a node's disk, which its certificate is bound to."""
         self._authority = authority
         self._trust = trust
         self._cluster = cluster
         self._clock = clock
         self._random = random
-        handlers.on_call(RENEW_METHOD, self._renew)
+        self._disk_of = disk_of
+        handlers.on_call(RENEW_METHOD, self.renew)
 
-    async def _renew(self, peer: NodeId, request: bytes) -> bytes:
+    async def renew(self, peer: NodeId, request: bytes) -> bytes:
         """A certificate for who asks, and for nobody else."""
         certificate = self._authority.issue(
             request,
@@ -322,6 +341,7 @@ class RenewalService:
             node=peer,
             now_ms=self._clock.now_ms(),
             random=self._random,
+            disk=self._disk_of(peer),
         )
         return msgspec.msgpack.encode((1, to_der(certificate), self._trust.roots))
 
@@ -334,12 +354,15 @@ class Renewal:
         folder: AuthorityFolder,
         *,
         peers: Peers,
-        members: Callable[[], list[NodeId]],
+        members: Callable[[], Sequence[NodeId]],
         clock: Clock,
         threads: Threads,
         renewed: Callable[[], Awaitable[None]],
+        own: RenewalService | None = None,
     ) -> None:
+        """`members` may have the key; `own` answers where this node has it."""
         self.failures = 0
+        self._own = own
         self._folder = folder
         self._peers = peers
         self._members = members
@@ -361,9 +384,7 @@ class Renewal:
         key = NodeKey.create()
         for member in self._members():
             try:
-                answer = await self._peers.call(
-                    member, RENEW_METHOD, key.request(), timeout_s=_RENEW_TIMEOUT_S
-                )
+                answer = await self._ask(member, mine.node, key.request())
                 certificate, roots = self._read(answer, mine)
             except (PeerError, IdentityError):
                 self.failures += 1
@@ -372,6 +393,13 @@ class Renewal:
             await self._renewed()
             return True
         return False
+
+    async def _ask(self, member: NodeId, mine: NodeId, request: bytes) -> bytes:
+        if member == mine:
+            if self._own is None:
+                raise PeerUnreachable("this node has no authority's key")
+            return await self._own.renew(mine, request)
+        return await self._peers.call(member, RENEW_METHOD, request, timeout_s=_RENEW_TIMEOUT_S)
 
     def _read(self, answer: bytes, mine: PeerCertificate) -> tuple[bytes, tuple[bytes, ...]]:
         try:

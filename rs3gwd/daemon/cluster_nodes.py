@@ -26,7 +26,7 @@ import structlog
 import trio
 from msgspec import Struct
 
-from cluster.authority.certificates import PeerCertificate
+from cluster.authority.certificates import DISK_TOKEN_BYTES, PeerCertificate
 from cluster.authority.denied import Denied
 from cluster.base.errors import (
     BadFrame,
@@ -151,6 +151,11 @@ class ClusterNodes:
         for record in records:
             if record.number == peer.node and record.token not in (b"", peer.token):
                 raise IdentityError(f"node {peer.node} has come back on another disk")
+
+    def disk_token(self, node: int) -> bytes:
+        """What the certificate of a node is bound to; empty where its disk is not known."""
+        tokens = [each.token for each in self.records() if each.number == node]
+        return tokens[0][:DISK_TOKEN_BYTES] if tokens else b""
 
     # Coming.
 

@@ -27,6 +27,7 @@ from rs3gwd.config import Config
 from rs3gwd.daemon.cluster_admin import NodeAdmin
 from rs3gwd.daemon.cluster_identity import Established, establish
 from rs3gwd.daemon.cluster_nodes import ClusterNodes, Node
+from rs3gwd.daemon.cluster_renewal import open_renewal
 from rs3gwd.daemon.frontend import Ports
 from rs3gwd.daemon.gossiping import open_gossip
 from rs3gwd.daemon.opening import data_root
@@ -109,6 +110,9 @@ async def _cluster_node(
     network = TlsNetwork(listeners, nodes.addresses, folder.tls())
     transport = Transport(identity, network, check=nodes.check, random=ports.random)
     nodes.register(transport)
+    renewal = await ports.threads.run(
+        partial(open_renewal, folder, identity, network, transport, nodes, ports)
+    )
     async with (
         open_gossip(
             config,
@@ -146,6 +150,7 @@ async def _cluster_node(
         nursery.start_soon(
             partial(nodes.run, running, transport, transport, changed=gossip.look_for)
         )
+        nursery.start_soon(renewal.run)
         await _wait_majority(node, is_new=who.begins is Begins.JOINS)
         yield node, gossip, nodes, admin
         await gossip.leave()

@@ -106,6 +106,7 @@ def test_an_empty_disk_does_not_come_back_under_its_number(site: Site) -> None:
     site.make_nodes()
     node = site.nodes[3]
     site.start()
+    site.wait_voters(1, {1, 2, 3})
     node.stop()
     for entry in node.data.iterdir():
         if entry.name != "cluster":

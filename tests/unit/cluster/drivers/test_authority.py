@@ -184,7 +184,7 @@ def test_keys_are_for_the_owner_alone_and_an_authority_is_kept_once(tmp_path: Pa
 
 
 class LoopPeers:
-    """Handlers and Peers of one process: every call is answered as if node 1 had made it."""
+    """Handlers and Peers of one process: every call is answered as if node 2 had made it."""
 
     def __init__(self) -> None:
         self.calls: dict[str, OnCall] = {}
@@ -195,7 +195,7 @@ class LoopPeers:
 
     async def call(self, to: int, method: str, payload: bytes, *, timeout_s: float) -> bytes:
         """Asks."""
-        return await self.calls[method](1, payload)
+        return await self.calls[method](2, payload)
 
 
 class NoThreads:
@@ -209,7 +209,7 @@ class NoThreads:
 async def test_a_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Path) -> None:
     """Before 60 of 90 days nothing happens; then there is a new one, for the same node."""
     authority, clock, peers = new_authority(), FixedClock(), LoopPeers()
-    write_files(tmp_path, authority, 1)
+    write_files(tmp_path, authority, 2)
     renewed: list[int] = []
     folder = AuthorityFolder(tmp_path)
 
@@ -238,7 +238,7 @@ async def test_a_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Path
     clock.at_ms += DAY_MS
     assert await renewal.renew_if_due()
     after = folder.read_node()
-    assert (after.node, renewed) == (1, [clock.at_ms])
+    assert (after.node, renewed) == (2, [clock.at_ms])
     assert after.serial != before.serial
     assert after.not_after_ms == before.not_after_ms + 60 * DAY_MS
 
@@ -274,3 +274,43 @@ def test_a_first_start_is_noted_once_and_then_refused(tmp_path: Path) -> None:
         (tmp_path / "first-start").write_bytes(damage)
         with pytest.raises(IdentityError):
             folder.read_first_start()
+
+
+async def test_the_node_with_the_key_renews_its_own_and_keeps_the_binding(tmp_path: Path) -> None:
+    """It asks nobody, and the new certificate is bound to the same disk."""
+    authority, clock, peers = new_authority(), FixedClock(), LoopPeers()
+    write_files(tmp_path, authority, 1)
+    folder = AuthorityFolder(tmp_path)
+    assert folder.read_roots() == (der_of(authority),)
+    assert not folder.has_authority()
+    folder.write_authority(authority)
+    assert folder.has_authority()
+    service = RenewalService(
+        authority,
+        Trust(folder.read_roots()),
+        cluster=CLUSTER,
+        handlers=peers,  # type: ignore[arg-type]
+        clock=clock,
+        random=SeededRandom(50),
+        disk_of={1: DISK}.__getitem__,
+    )
+
+    def renewal(own: RenewalService | None) -> Renewal:
+        return Renewal(
+            folder,
+            peers=None,  # type: ignore[arg-type]
+            members=lambda: (1,),
+            clock=clock,
+            threads=NoThreads(),
+            renewed=trio.lowlevel.checkpoint,
+            own=own,
+        )
+
+    clock.at_ms += 61 * DAY_MS
+    without = renewal(None)
+    assert not await without.renew_if_due()
+    assert without.failures == 1
+    assert await renewal(service).renew_if_due()
+    folder.read_node().check_disk(DISK + b"more")
+    with pytest.raises(IdentityError):
+        folder.read_node().check_disk(b"another disk....")
