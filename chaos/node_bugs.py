@@ -21,9 +21,7 @@ from rs3gwd.engine.apply import Applied, Applier
 from rs3gwd.engine.apply_state import ApplyState
 from rs3gwd.engine.conditions import check_conditions
 from rs3gwd.engine.environment import Transaction
-from rs3gwd.engine.group_entries import Envelope, Outcome
 from rs3gwd.engine.group_rows import Row
-from rs3gwd.engine.group_sessions import GroupSessions
 from rs3gwd.engine.group_snapshots import SnapshotInstaller
 from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.engine.segments import Ledger
@@ -108,17 +106,6 @@ def _condition_checked_before() -> Patch:
     return Proposer, "propose", check_first
 
 
-def _sessions_forgotten() -> Patch:
-    """A command that comes twice is run twice."""
-
-    def twice(
-        self: GroupSessions, envelope: Envelope, index: int, run: Callable[[], bytes]
-    ) -> tuple[Outcome, bytes]:
-        return Outcome.APPLIED, run()
-
-    return GroupSessions, "execute", twice
-
-
 def _last_writer_by_clock() -> Patch:
     """Of two writes the one with the later time of day stays, whichever came later."""
     apply = Applier.apply
@@ -152,7 +139,6 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "read_proves_system_only": _read_proves_system_only,
     "read_without_proof": _read_without_proof,
     "rows_kept_under_a_snapshot": _rows_kept_under_a_snapshot,
-    "sessions_forgotten": _sessions_forgotten,
     "unknown_told_as_refused": _unknown_told_as_refused,
 }
 

@@ -1,7 +1,7 @@
 """Bugs planted into the core or its driver, to see whether the simulation finds them.
 
 A proof by testing is worth what its tests catch. Each bug here is one that some Raft has had, or
-that ours could have (reference list in `docs/understand/raft.md`); each is a subclass that replaces
+that ours could have (`docs/understand/planted-bugs.md`); each is a subclass that replaces
 one method, or a fault of the driver. `seeds_max` is the budget within which the simulation must
 notice it, several times what it needed when it was planted.
 """
@@ -192,6 +192,14 @@ class _RefusalTakenForAck(Raft):
         self._on_append_answer(message._replace(reject=False))
 
 
+class _NextBelowMatch(Raft):
+    """A refusal that comes late sends a leader back behind what it knows to match."""
+
+    def _on_append_refused(self, message: Message, progress: Progress) -> None:
+        super()._on_append_refused(message, progress)
+        progress.next_index = max(1, min(message.index, message.reject_hint + 1))
+
+
 class _HeartbeatCommitUnbounded(Raft):
     def _send_heartbeat(self, to: NodeId) -> None:
         super()._send_heartbeat(to)
@@ -316,6 +324,7 @@ _ALL: Final = (
     Bug("commit_of_one_half", core=_CommitOfOneHalf),
     Bug("learner_counted", core=_LearnerCounted),
     Bug("refusal_taken_for_ack", core=_RefusalTakenForAck),
+    Bug("next_below_match", core=_NextBelowMatch),
     Bug("heartbeat_commit_unbounded", core=_HeartbeatCommitUnbounded),
     Bug("always_truncates", core=_AlwaysTruncates),
     Bug("lease_for_ever", core=_LeaseForEver),

@@ -13,7 +13,7 @@ from chaos.node_seeds import FAULTS, NodeRun, main, make_plan, run_seed
 
 SEEDS = 100
 SEEDS_LONG = 2_000
-BUG_SEEDS_MAX = 60
+BUG_SEEDS_MAX = 200
 
 FOUND_AT = {
     "condition_checked_before": 2,
