@@ -40,7 +40,7 @@ class Request(Struct, frozen=True):
     are joined with `,` and its name is in `repeated_headers`. `host` is the Host header (or the
     authority of an absolute-form target). `content_length` is None for a chunked body, 0 where
     there is no body. `peer` is the client's address without port, `secure` says TLS.
-    `request_id` is 16 upper-case hex digits.
+    `request_id` is 16 upper-case hex digits. `tls_version` is as `1.3`, empty without TLS.
     """
 
     method: str
@@ -54,6 +54,7 @@ class Request(Struct, frozen=True):
     peer: str
     secure: bool
     request_id: str
+    tls_version: str = ""
 
 
 class StreamedBody(Struct, frozen=True):

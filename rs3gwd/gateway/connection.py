@@ -152,6 +152,7 @@ class Connection:
             self._peer,
             self.link.transport.secure,
             self._front.next_request_id(),
+            self.link.transport.tls_version,
         )
 
     def _goes_elsewhere(self, head: RequestHead) -> bool:

@@ -231,7 +231,9 @@ class Gateway:
             if not done:
                 await trio.aclose_forcefully(stream)
         if done:
-            await self._serve_client(StreamTransport(stream, secure=True), peer)
+            version = str(stream.version()).removeprefix("TLSv")
+            transport = StreamTransport(stream, secure=True, tls_version=version)
+            await self._serve_client(transport, peer)
 
     async def _serve_client(self, transport: Transport, peer: str) -> None:
         """One connection, counted, to its end."""

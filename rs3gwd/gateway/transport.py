@@ -40,6 +40,7 @@ class Transport(Protocol):
     """One client's connection."""
 
     secure: bool
+    tls_version: str
 
     async def receive(self, bytes_max: int) -> bytes:
         """Waits for the client's next bytes; empty at the end. Raises Interrupted."""
@@ -113,10 +114,12 @@ class SocketTransport:
         "_watched",
         "poller",
         "secure",
+        "tls_version",
     )
 
     def __init__(self, connected: socket.socket, poller: Poller) -> None:
         self.secure = False
+        self.tls_version = ""
         self._socket = connected
         self._descriptor = connected.fileno()
         self._recv: Callable[[int], bytes] = connected.recv
@@ -298,10 +301,11 @@ class SocketTransport:
 class StreamTransport:
     """Any trio stream: TLS on the data port, memory streams in tests."""
 
-    __slots__ = ("_scope", "_stream", "secure")
+    __slots__ = ("_scope", "_stream", "secure", "tls_version")
 
-    def __init__(self, stream: trio.abc.Stream, *, secure: bool) -> None:
+    def __init__(self, stream: trio.abc.Stream, *, secure: bool, tls_version: str = "") -> None:
         self.secure = secure
+        self.tls_version = tls_version
         self._stream: trio.abc.Stream | None = stream
         self._scope: trio.CancelScope | None = None
 

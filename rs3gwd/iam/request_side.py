@@ -55,6 +55,7 @@ class RequestSide(Struct, frozen=True):
                 query=self.query,
                 peer=request.peer,
                 is_secure=request.secure,
+                tls_version=request.tls_version,
                 now_ms=self.now_ms,
                 region=self.region,
                 resource_account_id=resource_account_id,
