@@ -35,24 +35,34 @@ _MALFORMED = {
 async def make_world() -> tuple[S3World, str]:
     """alice's `bucket` with `key` and an upload of it."""
     world = S3World(presigned_v2_methods=frozenset({"GET", "HEAD", "PUT", "DELETE", "POST"}))
-    await world.call("PUT", "/bucket")
-    await world.call("PUT", "/bucket/key", body=b"hello")
-    return world, (await world.call("POST", "/bucket/key?uploads")).text("UploadId")
+    return world, await add_bucket(world, "bucket")
 
 
-def cell_of(world: S3World, upload_id: str, row: Operation, variant: Variant) -> Cell:
+async def add_bucket(world: S3World, bucket: str) -> str:
+    """One more bucket of alice's with `key`, and the id of an upload of it."""
+    await world.call("PUT", f"/{bucket}")
+    await world.call("PUT", f"/{bucket}/key", body=b"hello")
+    return (await world.call("POST", f"/{bucket}/key?uploads")).text("UploadId")
+
+
+def cell_of(
+    world: S3World, upload_id: str, row: Operation, variant: Variant, bucket: str = "bucket"
+) -> Cell:
     """The row signed by alice in one way."""
     signer = Signer.now(world.key_id(ALICE), SECRET)
-    path, query = target_of(row, bucket="bucket", key="key", upload_id=upload_id)
+    path, query = target_of(row, bucket=bucket, key="key", upload_id=upload_id)
     return sign_cell(row, variant, signer, path=path, query=query)
 
 
 @pytest.mark.parametrize("variant", Variant)
 async def test_the_unforged_requests_are_let_in(variant: Variant) -> None:
     """Else the refusals below would prove nothing: no row fails for its signature."""
-    for row in ROWS:
-        world, upload_id = await make_world()
-        answer = await world.send(cell_of(world, upload_id, row, variant).request())
+    world, _ = await make_world()
+    for number, row in enumerate(ROWS):
+        # One of its own, since some of the rows change or remove it.
+        bucket = f"bucket-{number}"
+        upload_id = await add_bucket(world, bucket)
+        answer = await world.send(cell_of(world, upload_id, row, variant, bucket).request())
         if variant is Variant.QUERY_V2 and answer.response.error_code == "AccessDenied":
             # Version 2 does not sign this row's parameter, so such a request is never let in.
             assert b"ParametersNotSigned" in answer.body or row.level is Level.SERVICE
