@@ -15,15 +15,22 @@ SEEDS = 100
 SEEDS_LONG = 2_000
 BUG_SEEDS_MAX = 200
 
-FOUND_AT = {
-    "condition_checked_before": 2,
-    "last_writer_by_clock": 0,
-    "listing_misses_a_group": 2,
-    "listing_without_proof": 3,
-    "read_proves_system_only": 0,
-    "read_without_proof": 0,
-}
-"""Some bugs, and a seed that finds each; `-m long` looks for all of them anew."""
+BUG_SEEDS_SAMPLE = 30
+SAMPLE = (
+    "condition_checked_before",
+    "last_writer_by_clock",
+    "listing_misses_a_group",
+    "listing_without_proof",
+    "read_proves_system_only",
+    "read_without_proof",
+)
+"""Bugs that a few seeds find, whichever these are: every change of a node shifts what a seed does.
+`-m long` looks for all of them."""
+
+
+def is_found(bug: str, seeds: int) -> bool:
+    """Whether one of the first seeds notices a planted bug."""
+    return any(run_seed(seed, bug=bug).failure for seed in range(seeds))
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, 5))
@@ -61,18 +68,18 @@ def test_every_fault_of_whole_nodes_is_in_the_first_seeds() -> None:
         assert callable(getattr(NodeRun, fault))
 
 
-@pytest.mark.parametrize("bug", FOUND_AT)
+@pytest.mark.parametrize("bug", SAMPLE)
 def test_a_bug_planted_into_whole_nodes_is_found(bug: str) -> None:
-    """The seed that once found the bug still does."""
-    assert run_seed(FOUND_AT[bug], bug=bug).failure
+    """A few seeds find it."""
+    assert is_found(bug, BUG_SEEDS_SAMPLE)
 
 
 def test_the_command_of_whole_nodes_names_the_seed(capsys: pytest.CaptureFixture[str]) -> None:
     """A seed that fails is named together with the command that runs it again."""
-    seed = FOUND_AT["read_without_proof"]
-    assert main(["--seeds", "1", "--start", str(seed), "--bug", "read_without_proof"]) == 1
+    assert main(["--seeds", "6", "--bug", "read_without_proof"]) == 1
     printed = capsys.readouterr().out
-    assert f"--start {seed} --seeds 1 --bug read_without_proof --trace" in printed
+    assert "is not linearizable" in printed
+    assert "--seeds 1 --bug read_without_proof --trace" in printed
 
 
 @pytest.mark.long
@@ -80,8 +87,7 @@ def test_the_command_of_whole_nodes_names_the_seed(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("bug", sorted(BUGS))
 def test_every_bug_planted_into_whole_nodes_is_found(bug: str) -> None:
     """Each within its budget of seeds."""
-    runs = (run_seed(seed, bug=bug) for seed in range(BUG_SEEDS_MAX))
-    assert any(verdict.failure for verdict in runs)
+    assert is_found(bug, BUG_SEEDS_MAX)
 
 
 @pytest.mark.long
