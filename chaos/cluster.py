@@ -141,6 +141,7 @@ class ClusterRun:
             settings.nodes,
             seed=settings.seed,
             has_network=self.has_network,
+            has_clocks="wrong-clock" in self.faults,
         ) as nodes:
             await nodes.heal()
             async with trio.open_nursery() as nursery:

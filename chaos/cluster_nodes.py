@@ -10,28 +10,41 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from chaos.network import Namespace, Switch
+from chaos.trace import build_shim
 from rs3gwd.testing.http_client import ConnectionLost, HttpClient
 from rs3gwd.testing.local_cluster import make_plan, start_node
 from rs3gwd.testing.node_process import REGION
 
 BUCKET = b"/chaos"
+CLOCK_SOURCE = Path(__file__).with_name("clock_shim.c")
 READY_SECONDS_MAX = 60.0
 
 
 class Node:
-    """One daemon; `port` is that of its S3 endpoint, `place` its namespace where it has one."""
+    """One daemon; `port` is that of its S3 endpoint, `place` its namespace where it has one.
 
-    def __init__(self, plan: dict[str, Any], row: dict[str, Any], place: Namespace | None) -> None:
+    `clock` is the library that makes its clock of day and time one that can be wrong.
+    """
+
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        row: dict[str, Any],
+        place: Namespace | None = None,
+        clock: Path | None = None,
+    ) -> None:
         self._plan = plan
         self._row = row
+        self._clock = clock
         self.place = place
         self.number: int = row["number"]
         self.folder = Path(row["folder"])
@@ -45,12 +58,24 @@ class Node:
 
     def start(self) -> None:
         """Starts the daemon from its disk."""
-        with self.log.open("ab") as output:
-            if self.place is None:
-                self.process = start_node(self._plan, self._row, output)
-                return
-            with self.place.entered():
-                self.process = start_node(self._plan, self._row, output)
+        environ = {}
+        if self._clock is not None:
+            if not self._clock_file.exists():
+                self.set_clock(0.0)
+            environ = {"LD_PRELOAD": str(self._clock), "CHAOS_CLOCK": str(self._clock_file)}
+        with self.log.open("ab") as output, self.place.entered() if self.place else nullcontext():
+            self.process = start_node(self._plan, self._row, output, environ)
+
+    def set_clock(self, offset_s: float) -> None:
+        """From now on its clock of day and time is wrong by this, also over a restart."""
+        # In place: the node has it mapped.
+        descriptor = os.open(self._clock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        os.pwrite(descriptor, int(offset_s * 1e9).to_bytes(8, sys.byteorder, signed=True), 0)
+        os.close(descriptor)
+
+    @property
+    def _clock_file(self) -> Path:
+        return self.folder.with_suffix(".clock")
 
     def client(self) -> HttpClient:
         """A client of this node."""
@@ -87,10 +112,15 @@ class Nodes:
         node.start()
 
     async def wait_serving(self, node: Node) -> None:
-        """Returns once a bucket can be made, or was, through the node. Raises TooSlowError."""
+        """Returns once a bucket can be made, or was, through the node.
+
+        Raises TooSlowError, ChildProcessError (it has ended by itself).
+        """
         with trio.fail_after(READY_SECONDS_MAX):
             # Its daemon tells nobody when it is ready, so it has to be asked.
-            while not await _makes_bucket(node):  # noqa: ASYNC110
+            while not await _makes_bucket(node):
+                if node.process is None or node.process.poll() is not None:
+                    raise ChildProcessError(f"node {node.number} has ended: see {node.log}")
                 await trio.sleep(0.1)
 
     async def heal(self) -> None:
@@ -105,10 +135,16 @@ class Nodes:
 
 
 @contextmanager
-def open_nodes(folder: Path, count: int, *, seed: int, has_network: bool) -> Iterator[Nodes]:
-    """Nodes that were not started yet; at the end they are killed, and their network is gone."""
+def open_nodes(
+    folder: Path, count: int, *, seed: int, has_network: bool, has_clocks: bool
+) -> Iterator[Nodes]:
+    """Nodes that were not started yet; at the end they are killed, and their network is gone.
+
+    Raises NoCompiler where clocks are to be wrong and cannot.
+    """
     os.environ["RS3GW_REGION"] = REGION  # that for which the clients sign
     plan = make_plan(folder, count)
+    clock = build_shim(folder, CLOCK_SOURCE) if has_clocks else None
     places: dict[int, Namespace] = {}
     switch = None
     members: list[Node] = []
@@ -120,7 +156,7 @@ def open_nodes(folder: Path, count: int, *, seed: int, has_network: bool) -> Ite
                 port = row["peers"].rpartition(":")[2]
                 row["peers"] = f"{places[number].address}:{port}"
             switch = Switch(places, seed=seed)
-        members += [Node(plan, row, places.get(row["number"])) for row in plan["nodes"]]
+        members += [Node(plan, row, places.get(row["number"]), clock) for row in plan["nodes"]]
         yield Nodes(members, switch)
     finally:
         for node in members:

@@ -102,6 +102,16 @@ async def rot(nodes: Nodes, node: Node, source: random.Random) -> None:
     await trio.sleep(source.uniform(0.5, 2.0))
 
 
+async def set_wrong_clock(nodes: Nodes, node: Node, source: random.Random) -> None:
+    """The node's clock of day and time jumps by up to ten minutes, and later back; requests that
+    are signed by a right clock are still in time."""
+    node.set_clock(source.uniform(-600, 600))
+    try:
+        await trio.sleep(source.uniform(0.5, 6.0))
+    finally:
+        node.set_clock(0.0)
+
+
 def _flip(path: Path, source: random.Random) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -143,6 +153,7 @@ PROCESS_FAULTS: dict[str, Fault] = {
     "stop": stop,
     "restart": restart,
     "rot": rot,
+    "wrong-clock": set_wrong_clock,
 }
 NETWORK_FAULTS: dict[str, Fault] = {
     "isolate": isolate,
@@ -168,6 +179,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "weather": ("slow", "lose"),
     "slow-node": ("slow",),
     "bit-rot": ("rot",),
+    "clocks": ("wrong-clock", "kill", "stop"),
     "everything": tuple(FAULTS),
 }
 """What `python3 -m chaos run` can be told: the faults that a run draws from."""

@@ -56,16 +56,16 @@ class TraceEvent(Struct, frozen=True):
 
 
 class NoCompiler(Exception):
-    """There is no C compiler here, so nothing can be recorded."""
+    """There is no C compiler here, so nothing can be recorded, and no clock be wrong."""
 
 
-def build_shim(directory: Path) -> Path:
-    """Compiles the shim into `directory` and gives its path. Raises NoCompiler."""
+def build_shim(directory: Path, source: Path = SHIM_SOURCE) -> Path:
+    """Compiles a library to be preloaded into `directory` and gives its path. Raises NoCompiler."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        raise NoCompiler("the recorder of writes is a C library, and neither gcc nor cc is here")
-    target = directory / "trace_shim.so"
-    command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(SHIM_SOURCE)]
+        raise NoCompiler(f"{source.name} is to be compiled, and neither gcc nor cc is here")
+    target = directory / source.with_suffix(".so").name
+    command = [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", str(target), str(source)]
     subprocess.run([*command, "-ldl", "-lpthread"], check=True)
     return target
 

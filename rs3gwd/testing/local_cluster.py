@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -108,8 +108,10 @@ def start_node(
     plan: dict,  # type: ignore[type-arg]
     node: dict,  # type: ignore[type-arg]
     output: IO[bytes] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """The daemon of one node, in a process of its own, with its log here or in `output`."""
+    """The daemon of one node, in a process of its own, with its log here or in `output`; `environ`
+    adds to its environment."""
     environment = {
         **os.environ,
         "RS3GW_STORAGE_ROOT": node["folder"],
@@ -122,6 +124,7 @@ def start_node(
         "RS3GW_SECRET_KEY": plan["secret_key"],
         "RS3GW_MASTER_KEY_SOURCE": "environment",
         "RS3GW_MASTER_KEY": plan["master_key"],
+        **(environ or {}),
     }
     command = [sys.executable, "-m", "rs3gwd.daemon.main"]
     return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
