@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,10 +68,13 @@ class Figures:
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
-    """The figure that `share` of all do not exceed. Raises ValueError where there are none."""
+    """The figure that `share` of all (above 0, to 1) do not exceed.
+
+    Raises ValueError where there are none.
+    """
     if not figures:
         raise ValueError("nothing was measured")
-    return sorted(figures)[min(len(figures) - 1, int(len(figures) * share))]
+    return sorted(figures)[math.ceil(len(figures) * share) - 1]
 
 
 class LossRun:
