@@ -5,6 +5,7 @@ ClusterError
     NotEnoughNodes       fewer nodes with capacity than copies
     NotEnoughZones       the zones cannot take all copies at the bound of copies in a zone
     TransitionUnderWay   the former version is not yet dropped; one change at a time
+    NoTransition         there is no change to go back from, or to wait for a node in
     TransitionUnfinished a step was reported before the step it rests on
     LayoutDamaged        bytes that are not a layout of a version known here
 """
@@ -43,6 +44,12 @@ class TransitionUnfinished(LayoutError):
 
     code = "layout_transition_unfinished"
     retryable = True
+
+
+class NoTransition(LayoutError):
+    """No change is under way, or it does not wait for this node."""
+
+    code = "layout_no_transition"
 
 
 class LayoutDamaged(LayoutError):

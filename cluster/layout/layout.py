@@ -9,6 +9,11 @@ then the old. Each node acknowledges the version once it obeys it; when all have
 the old set alone, so a node can fetch what it lacks and report itself synced; when all have, the
 old version is dropped. A node whose view lags obeys both sets for longer, which harms nothing.
 
+The way back: until the old version is dropped every write has a quorum in its sets, so `retreat`
+puts them in force alone, at once and without moving a byte. So a change never sticks, whoever dies
+in the middle of it. Every node that writes has a role, be it without capacity: a writer that nobody
+waits for could miss a change.
+
 Source: Garage's layout history (book, "Design: cluster layout"); Dynamo section 4.3.
 Invariants: one or two versions are held; every quorum of a write meets, in each version in force,
 every set of readers that could miss it; acknowledgements never go back.
@@ -21,7 +26,7 @@ from typing import Final
 
 from cluster.base.ids import NodeId
 from cluster.layout.assignment import ReplicaSet, assign
-from cluster.layout.errors import TransitionUnderWay, TransitionUnfinished
+from cluster.layout.errors import NoTransition, TransitionUnderWay, TransitionUnfinished
 
 PARTITIONS: Final = 1024
 """Unit: partitions. At 100 nodes and 3 copies each node has 30, so one weighs 3 % of a node."""
@@ -153,10 +158,29 @@ class LayoutHistory:
         moved = replace(self, synced={**self.synced, node: newest})
         return moved._trimmed()
 
+    def retreat(self) -> "LayoutHistory":
+        """The sets of the former version again, as a version of its own; nobody is waited for.
+
+        Nodes that the change had brought keep a role without capacity, since they may write by it
+        for a while. Raises NoTransition.
+        """
+        if len(self.versions) == 1:
+            raise NoTransition(f"version {self.current.version} is alone in force")
+        former, newest = self.versions
+        roles = {
+            **{node: replace(role, capacity_bytes=0) for node, role in newest.roles.items()},
+            **former.roles,
+        }
+        again = replace(former, version=newest.version + 1, roles=dict(sorted(roles.items())))
+        return LayoutHistory((again,), self.acknowledged, {})
+
     def forget(self, node: NodeId) -> "LayoutHistory":
-        """Waits no longer for a node that the newest version leaves out and that is lost."""
+        """Waits no longer for a node that the newest version leaves out and that is lost: it writes
+        nothing any more. Raises TransitionUnfinished, NoTransition (nobody waits for it)."""
         if node in self.current.roles:
             raise TransitionUnfinished(f"node {node} is in the newest version: remove it first")
+        if node not in self.participants():
+            raise NoTransition(f"nobody waits for node {node}")
         newest = self.current.version
         moved = replace(
             self,

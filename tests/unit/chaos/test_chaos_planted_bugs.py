@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chaos.node_bugs import BUGS as NODE_BUGS
 from cluster.testing.host_bugs import BUGS as HOST_BUGS
+from cluster.testing.layout_world import BUGS as LAYOUT_BUGS
 from cluster.testing.quorum_bugs import BUGS as QUORUM_BUGS
 from cluster.testing.raft_bugs import BUGS as RAFT_BUGS
 from cluster.testing.swim_bugs import BUGS as SWIM_BUGS
@@ -15,6 +16,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "understand" / "planted-bu
 ROW = re.compile(r"^\| `([^`]+)` \| (?:at most )?(\d+) \| (\d+) \| [^|]+ \|$", re.MULTILINE)
 
 HOST_BUDGET = 400
+LAYOUT_BUDGET = 400
 NODE_BUDGET = 200
 COUNT_MIN = 25
 
@@ -32,6 +34,7 @@ def planted() -> dict[str, int]:
     budgets |= dict.fromkeys(NODE_BUGS, NODE_BUDGET)
     budgets |= {bug.name: bug.seeds_max for bug in QUORUM_BUGS}
     budgets |= {name: bug.seeds_max for name, bug in SWIM_BUGS.items()}
+    budgets |= dict.fromkeys(LAYOUT_BUGS, LAYOUT_BUDGET)
     return budgets
 
 

@@ -12,6 +12,7 @@ from cluster.layout.errors import (
     LayoutDamaged,
     NotEnoughNodes,
     NotEnoughZones,
+    NoTransition,
     TransitionUnderWay,
     TransitionUnfinished,
 )
@@ -136,10 +137,32 @@ def test_a_lost_node_can_be_given_up_only_when_the_newest_version_leaves_it_out(
     history = three().apply(plan(three().current, {4: NodeRole("z4", TIB), 1: None}))
     with pytest.raises(TransitionUnfinished):
         history.forget(4)
+    with pytest.raises(NoTransition):
+        history.forget(9)
     history = history.forget(1)
     for node in (2, 3, 4):
         history = history.acknowledge(node, 2)
     assert history.all_acknowledged(2)
+
+
+def test_a_change_whose_new_node_died_is_taken_back() -> None:
+    """At once and as a new version; the new node keeps a role that nothing is put on."""
+    start = three()
+    with pytest.raises(NoTransition):
+        start.retreat()
+    history = start.apply(plan(start.current, {4: NodeRole("z4", TIB), 1: None}))
+    history = history.acknowledge(2, 2).retreat()
+    assert history.current.version == 3
+    assert history.write_sets(0) == start.write_sets(0)
+    assert history.current.roles[4] == NodeRole("z4", 0)
+    assert history.current.sets == start.current.sets
+    gone = history.apply(plan(history.current, {4: None})).forget(4)
+    for node in (1, 2, 3):
+        gone = gone.acknowledge(node, 4)
+    for node in (1, 2, 3):
+        gone = gone.report_synced(node, 4)
+    assert gone.participants() == (1, 2, 3)
+    assert len(gone.versions) == 1
 
 
 def test_a_history_is_read_as_it_was_written() -> None:
