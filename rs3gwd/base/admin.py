@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from rs3gwd.base.cluster_admin import ClusterPicture
+from rs3gwd.base.cluster_admin import ClusterPicture, LayoutChange, LayoutPicture, LayoutPlan
 from rs3gwd.base.kms_keys import KmsKeyState
 from rs3gwd.base.records import AccessKeyStatus, Durability
 
@@ -141,9 +141,32 @@ class ClusterTransfer(AdminRequest, frozen=True):
 
 
 class ClusterRemove(AdminRequest, frozen=True):
-    """Takes a node out of every group and refuses it for ever; may be said again."""
+    """Takes a node out of every group and refuses it for ever; may be said again. One that is up
+    and holds copies goes only when `is_lost`."""
 
     node: int
+    is_lost: bool = False
+
+
+class ClusterLayoutShow(AdminRequest, frozen=True):
+    """Which nodes hold the copies, and how far a change of it is."""
+
+
+class ClusterLayoutPlan(AdminRequest, frozen=True):
+    """What a change of the layout would do."""
+
+    change: LayoutChange
+
+
+class ClusterLayoutApply(AdminRequest, frozen=True):
+    """Begins the change that was planned as `version`."""
+
+    change: LayoutChange
+    version: int
+
+
+class ClusterLayoutRetreat(AdminRequest, frozen=True):
+    """Goes back from a change of the layout that is under way."""
 
 
 AnyAdminRequest = (
@@ -167,6 +190,10 @@ AnyAdminRequest = (
     | ClusterPictureShow
     | ClusterTransfer
     | ClusterRemove
+    | ClusterLayoutShow
+    | ClusterLayoutPlan
+    | ClusterLayoutApply
+    | ClusterLayoutRetreat
 )
 
 
@@ -229,6 +256,8 @@ class AdminAnswer(Struct, frozen=True):
     kms_keys: list[KmsKeyView] = []
     result: dict[str, Any] = {}
     cluster: ClusterPicture | None = None
+    layout: LayoutPicture | None = None
+    layout_plan: LayoutPlan | None = None
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

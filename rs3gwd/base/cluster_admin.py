@@ -51,6 +51,33 @@ class NotHandedOver(Rs3gwError):
     fault = Fault.PEER
 
 
+class LayoutRefused(StoreError):
+    """The layout cannot be as asked for; the message says what to add or to change."""
+
+    code = "LayoutRefused"
+
+
+class LayoutBusy(StoreError):
+    """Nodes still move to the newest version, or it is another one than the plan was made for."""
+
+    code = "LayoutBusy"
+    retryable = True
+
+
+class NodeHoldsCopies(StoreError):
+    """The node is up and holds copies: drain it first, or say that it is lost."""
+
+    code = "NodeHoldsCopies"
+
+
+class NotRemoved(Rs3gwError):
+    """The node cannot be taken out, or is a part of the way; the message says why."""
+
+    code = "NotRemoved"
+    retryable = True
+    fault = Fault.PEER
+
+
 class Severity(StrEnum):
     """How bad a finding is."""
 
@@ -210,6 +237,93 @@ class ClusterHealth(Struct, frozen=True):
     findings: Annotated[list[Finding], _note("what is not as it should be, the worst first")]
 
 
+class RoleWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node is to bring to the layout."""
+
+    node: Annotated[int, Meta(description="number of the node", ge=1)]
+    zone: Annotated[str | None, _note("its failure zone; null: as it has it, or as it tells")] = (
+        None
+    )
+    capacity_bytes: Annotated[
+        int | None,
+        Meta(
+            description="bytes it takes, relative to the others; 0: it holds no copies; "
+            "null: as it has it, or as it tells",
+            ge=0,
+        ),
+    ] = None
+
+
+class LayoutChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change. Members that the layout does not know yet come in with what they tell,
+    unless `nodes` says otherwise."""
+
+    nodes: Annotated[list[RoleWanted], _note("nodes whose role changes")] = []
+    copies: Annotated[
+        int | None, Meta(description="copies of each body; null: as many as now", ge=1, le=9)
+    ] = None
+    zone_copies_max: Annotated[
+        int | None,
+        Meta(description="most copies in one zone; null: as few as the zones allow", ge=1, le=9),
+    ] = None
+
+
+class LayoutNode(Struct, frozen=True):
+    """A node in the layout. What only the node itself knows is null where it did not answer."""
+
+    node: Annotated[int, _note("number of the node")]
+    zone: Annotated[str, _note("its failure zone in the newest version")]
+    capacity_bytes: Annotated[int, _note("its capacity there; 0: it holds no copies")]
+    partitions: Annotated[int, _note("copies of partitions that the newest version gives it")]
+    partitions_before: Annotated[int, _note("... that the version before it gave it")]
+    obeys_version: Annotated[int, _note("the newest version that it has said it writes by")]
+    synced_version: Annotated[int, _note("the newest version of which it has said it has all")]
+    is_waited_for: Annotated[bool, _note("whether the change waits for it")]
+    is_compared: Annotated[
+        bool | None, _note("whether it knows by now which bodies it lacks for the change")
+    ] = None
+    blobs_lacking: Annotated[int | None, _note("bodies that it has yet to fetch")] = None
+    bytes_lacking: Annotated[int | None, _note("their bytes")] = None
+
+
+class LayoutPicture(Struct, frozen=True):
+    """Which nodes hold the copies, and how far a change of it is."""
+
+    version: Annotated[int, _note("number of the newest version; 0: there is none yet")]
+    versions: Annotated[list[int], _note("the versions in force: two while a change is under way")]
+    copies: Annotated[int, _note("copies of each body")]
+    zone_copies_max: Annotated[int, _note("most copies of a body in one zone")]
+    partitions: Annotated[int, _note("how many partitions there are")]
+    usable_bytes: Annotated[int, _note("what can be stored, each body counted once")]
+    is_changing: Annotated[bool, _note("whether nodes still move to the newest version")]
+    nodes: Annotated[list[LayoutNode], _note("the nodes of the versions in force, by number")]
+
+
+class LayoutPlanNode(Struct, frozen=True):
+    """What a plan does to one node."""
+
+    node: Annotated[int, _note("number of the node")]
+    zone: Annotated[str, _note("its failure zone")]
+    capacity_bytes: Annotated[int, _note("its capacity; 0: it holds no copies")]
+    partitions_before: Annotated[int, _note("copies of partitions that it holds now")]
+    partitions_after: Annotated[int, _note("... that it would hold")]
+    gains: Annotated[int, _note("copies that would be fetched to it")]
+    loses: Annotated[int, _note("copies that it would drop once the others have them")]
+
+
+class LayoutPlan(Struct, frozen=True):
+    """What a change would do; nothing is done yet."""
+
+    version: Annotated[int, _note("the number that the new version would have")]
+    copies: Annotated[int, _note("copies of each body")]
+    zone_copies_max: Annotated[int, _note("most copies of a body in one zone")]
+    partitions: Annotated[int, _note("how many partitions there are")]
+    copies_moved: Annotated[int, _note("copies of partitions that would be fetched, in all")]
+    usable_bytes_before: Annotated[int, _note("what can be stored now, each body counted once")]
+    usable_bytes: Annotated[int, _note("what could be stored then")]
+    nodes: Annotated[list[LayoutPlanNode], _note("the nodes before and after, by number")]
+
+
 class ClusterAdmin(Protocol):
     """The cluster as operators have it, from one of its nodes."""
 
@@ -221,6 +335,37 @@ class ClusterAdmin(Protocol):
         """Has `node` lead `group`; returns once it does, as far as this node hears.
 
         Raises NoSuchGroup, NotAVoter, NotHandedOver.
+        """
+        ...
+
+    async def layout(self) -> LayoutPicture:
+        """Who holds the copies; asks every node, as `picture`."""
+        ...
+
+    async def plan_layout(self, change: LayoutChange) -> LayoutPlan:
+        """What a change would do. Raises LayoutRefused, LayoutBusy (one is under way)."""
+        ...
+
+    async def apply_layout(self, change: LayoutChange, version: int) -> None:
+        """Has the cluster move to the layout that was planned as `version`; returns once that is
+        agreed, not when it is done.
+
+        Raises LayoutRefused, LayoutBusy, Overloaded, OutcomeUnknown.
+        """
+        ...
+
+    async def retreat_layout(self) -> None:
+        """Goes back from a change under way: the former sets are in force again at once.
+
+        Raises LayoutRefused (no change is under way), Overloaded, OutcomeUnknown.
+        """
+        ...
+
+    async def remove_node(self, node: int, *, is_lost: bool) -> None:
+        """Takes a node out of every group and out of the cluster, for ever; may be said again.
+
+        Raises NodeHoldsCopies (unless `is_lost`: it never returns, and its copies are made anew
+        from those of the others), NotRemoved.
         """
         ...
 

@@ -14,6 +14,10 @@ from rs3gwd.base.admin import (
     AdminAnswer,
     AnyAdminRequest,
     BucketSetDurability,
+    ClusterLayoutApply,
+    ClusterLayoutPlan,
+    ClusterLayoutRetreat,
+    ClusterLayoutShow,
     ClusterPictureShow,
     ClusterRemove,
     ClusterTransfer,
@@ -98,6 +102,10 @@ class Administration:
             ClusterPictureShow: self._refuse_cluster,
             ClusterTransfer: self._refuse_cluster,
             ClusterRemove: self._refuse_cluster,
+            ClusterLayoutShow: self._refuse_cluster,
+            ClusterLayoutPlan: self._refuse_cluster,
+            ClusterLayoutApply: self._refuse_cluster,
+            ClusterLayoutRetreat: self._refuse_cluster,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:
