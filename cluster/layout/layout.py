@@ -32,6 +32,12 @@ PARTITIONS: Final = 1024
 """Unit: partitions. At 100 nodes and 3 copies each node has 30, so one weighs 3 % of a node."""
 
 
+def partition_of(blob_id: bytes, partitions: int = PARTITIONS) -> int:
+    """The partition of a blob: the first 8 bytes of its BLAKE2b, big-endian, modulo."""
+    digest = hashlib.blake2b(blob_id, digest_size=8, usedforsecurity=False).digest()
+    return int.from_bytes(digest, "big") % partitions
+
+
 @dataclass(frozen=True, slots=True)
 class NodeRole:
     """What a node brings: a failure zone, and bytes of capacity (0: it stores no objects)."""
@@ -51,9 +57,8 @@ class Layout:
     sets: tuple[ReplicaSet, ...]
 
     def partition_of(self, blob_id: bytes) -> int:
-        """The partition of a blob: the first 8 bytes of its BLAKE2b, big-endian, modulo."""
-        digest = hashlib.blake2b(blob_id, digest_size=8).digest()
-        return int.from_bytes(digest, "big") % len(self.sets)
+        """The partition of a blob."""
+        return partition_of(blob_id, len(self.sets))
 
     def replicas_of(self, partition: int) -> ReplicaSet:
         """The nodes that hold the partition, by id."""

@@ -464,6 +464,17 @@ class PutNode(Command, frozen=True):
     node: NodeRecord
 
 
+class PutLayout(Command, frozen=True):
+    """In the system group: the history of the layout after its change number `revision` -> None.
+
+    `history` is bytes of `cluster.layout.codec`, made from the history of the change before, 1 for
+    the first. Raises StaleCommand (another change came first), InvalidRequest (the size).
+    """
+
+    revision: int
+    history: bytes
+
+
 class AdoptBucket(Command, frozen=True):
     """In an index group: the bucket as the system group has it -> None.
 
@@ -579,6 +590,7 @@ AnyCommand = (
     | PutKmsKey
     | PutObjectDataKey
     | PutNode
+    | PutLayout
     | AdoptBucket
     | SealBucket
     | DropBucket

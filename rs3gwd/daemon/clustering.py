@@ -178,6 +178,7 @@ def _cluster_settings(config: Config) -> ClusterSettings:
     return ClusterSettings(
         groups=config.cluster_groups,
         copies=config.replication_factor,
+        zone=config.cluster_zone,
         blobs=_blob_settings(config),
     )
 

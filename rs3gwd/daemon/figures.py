@@ -60,6 +60,7 @@ _BLOB_COUNTERS = {
     "quorum_failures": "Bodies refused because too few nodes could keep them",
     "stragglers": "Nodes that missed a body which was acknowledged",
     "fetched": "Blobs fetched because this node lacked them",
+    "dropped": "Blobs dropped because the layout gives them to other nodes, which have them",
     "repaired": "Damaged blobs of this node replaced by another node's bytes",
     "repairs_dropped": "Suspected blobs beyond those remembered; scrubbing finds them again",
     "reclaimed": "Blobs freed that no command named",

@@ -30,6 +30,7 @@ from rs3gwd.engine import (
     apply_locks,
     apply_objects,
     apply_uploads,
+    cluster_layout,
     cluster_nodes,
 )
 from rs3gwd.engine.apply_complete import complete_upload
@@ -171,6 +172,7 @@ _SYSTEM_FUNCTIONS: dict[type[Command], CommandFunction] = {
         if kind not in INDEX_FUNCTIONS and kind is not commands.DeleteBucket
     },
     commands.PutNode: cluster_nodes.put_node,
+    commands.PutLayout: cluster_layout.put_layout,
     commands.BeginDeleteBucket: apply_group_buckets.begin_delete_bucket,
     commands.FinishDeleteBucket: apply_group_buckets.finish_delete_bucket,
     commands.CancelDeleteBucket: apply_group_buckets.cancel_delete_bucket,

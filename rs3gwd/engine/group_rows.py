@@ -47,6 +47,7 @@ SYSTEM_TABLES = (
     Table.KMS_KEYS,
     Table.KMS_NAMES,
     Table.NODES,
+    Table.LAYOUT,
 )
 """The tables that are the system group's alone."""
 

@@ -91,6 +91,7 @@ class Table(IntEnum):
     KMS_NAMES       key name: the id of the key
     HINTS           node | kind | what: see `rs3gwd.engine.hints`
     NODES           node (u64): the nodes of the cluster, also those that were removed
+    LAYOUT          one row: which nodes hold which bytes, see `rs3gwd.engine.cluster_layout`
     """
 
     META = 0
@@ -122,6 +123,7 @@ class Table(IntEnum):
     KMS_NAMES = 26
     HINTS = 27
     NODES = 28
+    LAYOUT = 29
 
     @property
     def stored_name(self) -> bytes:

@@ -23,6 +23,8 @@ class BlobCounts(Struct):
     """Replicas that missed a body which was acknowledged."""
     fetched: int = 0
     """Blobs fetched because this node lacked them."""
+    dropped: int = 0
+    """Blobs dropped here because the layout gives them to others, which have them."""
     repaired: int = 0
     """Damaged blobs of this node replaced by a replica's bytes."""
     repairs_dropped: int = 0

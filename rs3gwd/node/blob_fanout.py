@@ -15,6 +15,7 @@ back theirs. What was kept without a command following is reclaimed by age.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -80,6 +81,8 @@ class Fanout:
         self._peers = peers
         self.placement = placement
         self._nursery: trio.Nursery | None = None
+        self._in_flight: Counter[int] = Counter()
+        """Bodies being received, by the version of the layout that they go by."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs the streams to other nodes until cancelled."""
@@ -102,6 +105,23 @@ class Fanout:
     def write_sets(self, blob_id: bytes) -> ReplicaSets:
         """The nodes that are to hold a blob, and how many of them must have synced it."""
         return self.placement.write_sets(blob_id)
+
+    def enter(self) -> int:
+        """A body begins; the version of the layout that it goes by, for `leave`."""
+        version = self.placement.version
+        self._in_flight[version] += 1
+        return version
+
+    def leave(self, version: int) -> None:
+        """A body is done, and whatever command names it was sent."""
+        self._in_flight[version] -= 1
+        if not self._in_flight[version]:
+            del self._in_flight[version]
+
+    @property
+    def obeyed_version(self) -> int:
+        """No body goes by an older version of the layout than this one."""
+        return min(self._in_flight, default=self.placement.version)
 
     def begin_lane(
         self, to: int, blob_id: bytes, size_hint: int | None, watcher: LaneWatcher
@@ -138,6 +158,7 @@ class BlobWrite:
         )
         self._changed = trio.Event()
         self._is_counted = False
+        self._version = fanout.enter()
         self.is_local = fanout.node in self._quorum.nodes
         self._lanes = {
             node: fanout.begin_lane(node, blob_id, size_hint, self)
@@ -207,7 +228,8 @@ class BlobWrite:
         raise Overloaded(f"too few nodes can keep the bytes: {reasons}")
 
     def leave(self) -> None:
-        """Whoever was not told to keep the body forgets it."""
+        """Whoever was not told to keep the body forgets it; once."""
+        self._fanout.leave(self._version)
         for lane in self._lanes.values():
             lane.leave()
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
 
 import msgspec
 import structlog
@@ -27,7 +26,7 @@ from msgspec import Struct
 
 from cluster.base.errors import PeerError
 from cluster.base.ports import Handlers, Peers
-from cluster.layout.layout import PARTITIONS
+from cluster.layout.layout import PARTITIONS, partition_of
 from cluster.quorum.hints import Admission, HintBook
 from rs3gwd.base.errors import DataCorrupt, DiskError, FormatError, Overloaded
 from rs3gwd.base.ports import Clock, Threads
@@ -73,12 +72,6 @@ class HintAnswer(Struct, array_like=True, frozen=True):
 
     version: int
     is_settled: bool
-
-
-def partition_of(blob_id: bytes) -> int:
-    """The partition of a blob, as `cluster.layout.layout.Layout.partition_of` has it."""
-    digest = blake2b(blob_id, digest_size=8, usedforsecurity=False).digest()
-    return int.from_bytes(digest, "big") % PARTITIONS
 
 
 class BlobHints:

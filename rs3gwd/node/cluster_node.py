@@ -35,9 +35,10 @@ from rs3gwd.node.blob_parts import BlobParts, BlobPorts, BlobSettings
 from rs3gwd.node.bucket_coordinator import BucketCoordinator
 from rs3gwd.node.cluster_store import ClusterParts, ClusterStore
 from rs3gwd.node.hybrid_clock import HybridClock
+from rs3gwd.node.layout_parts import LayoutParts, LayoutSettings
 from rs3gwd.node.local import LocalDirectory
 from rs3gwd.node.log_thread import LogThread
-from rs3gwd.node.placement import COPIES_DEFAULT, HashedPlacement, Placement
+from rs3gwd.node.placement import COPIES_DEFAULT, LayoutPlacement
 from rs3gwd.node.proposing import Proposer, ProposingSettings
 from rs3gwd.node.state_machine import open_state_machine
 from rs3gwd.node.upload_forgetter import UploadForgetter
@@ -48,13 +49,16 @@ FIRST_INDEX = FIRST_TERM = 1
 
 class ClusterSettings(Struct, frozen=True):
     """How a node of a cluster works. `groups` counts the index groups, and is fixed when the
-    cluster is made; `copies` is on how many nodes the bytes of a blob are kept."""
+    cluster is made; `copies` is on how many nodes the bytes of a blob are kept as soon as there are
+    so many; `zone` is that of this node."""
 
     groups: int = GROUPS_DEFAULT
     copies: int = COPIES_DEFAULT
+    zone: str = ""
     host: GroupSettings = field(default_factory=lambda: GroupSettings(proposal_bytes_max=4 << 20))
     proposing: ProposingSettings = ProposingSettings()
     blobs: BlobSettings = BlobSettings()
+    layout: LayoutSettings = LayoutSettings()
     bucket_repair_interval_s: float = 5.0
     bucket_repair_patience_s: float = 30.0
 
@@ -83,6 +87,7 @@ class ClusterNode:
         self.host = host
         self.parts = parts
         self.blobs = tasks.blobs
+        self.layout = tasks.layout
         self.clock = tasks.clock
         self.store = ClusterStore(parts)
         self.directory = LocalDirectory(engine)
@@ -111,7 +116,7 @@ class ClusterNode:
             _check_store(engine, members)
         names = _Members(identity.node, members)
         log = LogThread(ports.threads)
-        placement = HashedPlacement(names.all, copies=settings.copies)
+        placement = LayoutPlacement(names.all, zone=settings.zone, is_founder=bool(members))
         machine, depot = await open_state_machine(
             engine,
             groups=settings.groups,
@@ -149,6 +154,7 @@ class ClusterNode:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.blobs.run)
             await nursery.start(self.host.run)
+            await nursery.start(self.layout.run)
             nursery.start_soon(self.parts.buckets.run)
             nursery.start_soon(self._tasks.forgetter.run)
             nursery.start_soon(self.clock.run)
@@ -159,6 +165,7 @@ class _Tasks(Struct, frozen=True):
     """What works in the background."""
 
     blobs: BlobParts
+    layout: LayoutParts
     forgetter: UploadForgetter
     clock: HybridClock
     log: LogThread
@@ -174,7 +181,7 @@ class _Builder(Struct, frozen=True):
     ports: NodePorts
     settings: ClusterSettings
 
-    def build(self, placement: Placement, names: _Members) -> ClusterNode:
+    def build(self, placement: LayoutPlacement, names: _Members) -> ClusterNode:
         """The node; registers what it answers about bytes."""
         engine, ports, settings = self.engine, self.ports, self.settings
         clock = HybridClock(
@@ -197,6 +204,15 @@ class _Builder(Struct, frozen=True):
             threads=ports.threads,
         )
         blobs = BlobParts(blob_ports, settings.blobs)
+        layout = LayoutParts(
+            blob_ports,
+            blobs,
+            placement,
+            self.host,
+            liveness=ports.liveness,
+            copies=settings.copies,
+            settings=settings.layout,
+        )
         buckets = BucketCoordinator(
             engine,
             proposer,
@@ -209,6 +225,7 @@ class _Builder(Struct, frozen=True):
         parts = ClusterParts(engine, proposer, buckets, blobs.fanout, blobs.sources)
         tasks = _Tasks(
             blobs=blobs,
+            layout=layout,
             forgetter=UploadForgetter(
                 proposer,
                 clock=clock,

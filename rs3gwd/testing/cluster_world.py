@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 import trio
 
 from cluster.drivers.groups_settings import GroupSettings
+from cluster.layout.layout import Layout
 from cluster.raft.identity import NodeIdentity
 from cluster.testing.memory_peers import MemoryNetwork, MemoryPeers
 from cluster.testing.memory_wal import MemoryWal
@@ -39,6 +40,10 @@ from rs3gwd.node.blob_parts import BlobSettings
 from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.blob_upkeep import UpkeepSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+from rs3gwd.node.layout_following import FollowingSettings
+from rs3gwd.node.layout_keeping import KeepingSettings
+from rs3gwd.node.layout_parts import LayoutSettings
+from rs3gwd.node.layout_sweep import SweepSettings
 from rs3gwd.testing.faulty_disk import MemoryDisk
 from rs3gwd.testing.open_local import TEST_SETTINGS
 from rs3gwd.testing.random import SeededRandom
@@ -63,6 +68,11 @@ SETTINGS = ClusterSettings(
             reclaim_interval_s=5.0,
             reclaim_age_s=60.0,
         ),
+    ),
+    layout=LayoutSettings(
+        following=FollowingSettings(interval_s=0.2),
+        keeping=KeepingSettings(interval_s=0.3),
+        sweep=SweepSettings(look_s=0.5, interval_s=5.0, retry_s=1.0),
     ),
     bucket_repair_interval_s=1.0,
     bucket_repair_patience_s=15.0,
@@ -259,6 +269,22 @@ class ClusterWorld:
         nodes = list(self.nodes.values())
         await self.wait_until(lambda: all(n.digests() == nodes[0].digests() for n in nodes))
 
+    async def wait_layout(self, *, holds: Callable[[Layout], bool] = lambda _: True) -> Layout:
+        """Until every node that is up goes by one and the same version of the layout, for which
+        `holds` does. Raises TooSlowError."""
+        await self.wait_until(lambda: (it := self._layout()) is not None and holds(it))
+        layout = self._layout()
+        assert layout is not None
+        return layout
+
+    def _layout(self) -> Layout | None:
+        """The version that is alone in force on all nodes that are up."""
+        up = [node for node in self.nodes.values() if node.is_up.is_set()]
+        known = [node.cluster.layout.placement.history for node in up]
+        found = [each.versions for each in known if each is not None]
+        is_one = len(found) == len(up) and all(each == found[0] for each in found)
+        return found[0][0] if is_one and found and len(found[0]) == 1 else None
+
     def blob_counts(self) -> list[int]:
         """How many live bytes each node keeps."""
         return [node.engine.statistics().live_bytes for node in self.nodes.values()]
@@ -292,6 +318,7 @@ async def cluster_world(
             world.start(number, members)
         for number in members:
             await world.nodes[number].is_up.wait()
+        await world.wait_layout()
         yield world
         nursery.cancel_scope.cancel()
 

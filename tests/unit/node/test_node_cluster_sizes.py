@@ -144,6 +144,7 @@ async def join(world: ClusterWorld, number: int) -> WorldNode:
 
     await world.wait_until(follows)
     await world.wait_equal()
+    await world.wait_layout(holds=lambda layout: number in layout.counts())
     return node
 
 

@@ -144,6 +144,8 @@ def test_during_a_change_of_the_layout_both_sets_count(
 class BothSets:
     """A placement in the middle of a change."""
 
+    version = 2
+
     def write_sets(self, _: bytes) -> ReplicaSets:
         """The new set and the old."""
         return (((3, 4, 5), 2), ((1, 2, 3), 2))
