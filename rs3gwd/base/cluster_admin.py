@@ -124,6 +124,9 @@ class NodeReport(Struct, frozen=True):
     free_bytes_reserve: int
     disk_failed: str = ""
     uptime_s: int = 0
+    layout_compared: bool = False
+    blobs_lacking: int = 0
+    bytes_lacking: int = 0
 
 
 class MemberPicture(Struct, frozen=True):
@@ -248,7 +251,7 @@ class RoleWanted(Struct, frozen=True, forbid_unknown_fields=True):
         int | None,
         Meta(
             description="bytes it takes, relative to the others; 0: it holds no copies; "
-            "null: as it has it, or as it tells",
+            "null: as it has it, or where that is 0 as it tells",
             ge=0,
         ),
     ] = None

@@ -12,25 +12,47 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from cluster.base.errors import NoLeader, PeerError
+from cluster.base.errors import (
+    ConfChangeRefused,
+    HostStopped,
+    IdentityError,
+    NoLeader,
+    PeerError,
+)
 from cluster.base.ports import Handlers, Liveness, Peers
 from rs3gwd import __version__
-from rs3gwd.base.admin import AdminAnswer, AnyAdminRequest, ClusterPictureShow, ClusterTransfer
+from rs3gwd.base.admin import (
+    AdminAnswer,
+    AnyAdminRequest,
+    ClusterLayoutApply,
+    ClusterLayoutPlan,
+    ClusterLayoutRetreat,
+    ClusterLayoutShow,
+    ClusterPictureShow,
+    ClusterRemove,
+    ClusterTransfer,
+)
 from rs3gwd.base.cluster_admin import (
     TRANSFER_SECONDS_MAX,
     ClusterAdmin,
     ClusterPicture,
     GroupReport,
+    LayoutChange,
+    LayoutPicture,
+    LayoutPlan,
     NodeReport,
     NoSuchGroup,
     NotAVoter,
     NotHandedOver,
+    NotRemoved,
 )
 from rs3gwd.base.errors import Rs3gwError
-from rs3gwd.base.ports import Clock
+from rs3gwd.base.ports import Clock, Threads
 from rs3gwd.config import Config
 from rs3gwd.daemon.administering import AdminHandler
 from rs3gwd.daemon.cluster_admin_picture import draw
+from rs3gwd.daemon.cluster_layout import LayoutAdmin
+from rs3gwd.daemon.cluster_nodes import ClusterNodes
 from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.node.cluster_node import ClusterNode
 
@@ -50,8 +72,13 @@ class NodeAdmin:
         handlers: Handlers,
         liveness: Liveness,
         clock: Clock,
+        nodes: ClusterNodes,
+        threads: Threads,
     ) -> None:
+        self._threads = threads
         self._node = node
+        self._nodes = nodes
+        self._layout = LayoutAdmin(node.layout)
         self._config = config
         self._peers = peers
         self._liveness = liveness
@@ -62,7 +89,21 @@ class NodeAdmin:
 
     async def picture(self) -> ClusterPicture:
         """As the port says."""
-        reports = [self._report()]
+        reports = await self._reports()
+        members = self._node.host.members(SYSTEM_GROUP)
+        return draw(
+            reports,
+            self._liveness.members(),
+            cluster=self._node.host.identity.cluster,
+            seen_by=self._number,
+            at_ms=self._clock.now_ms(),
+            copies=min(self._config.replication_factor, len(members)),
+            monotonic_s=self._clock.monotonic(),
+        )
+
+    async def _reports(self) -> list[NodeReport]:
+        """What every member says of itself that answers in time, this one first."""
+        reports = [await self._report()]
 
         async def ask(member: int) -> None:
             try:
@@ -79,15 +120,7 @@ class NodeAdmin:
         async with trio.open_nursery() as nursery:
             for member in sorted(members - {self._number}):
                 nursery.start_soon(ask, member)
-        return draw(
-            reports,
-            self._liveness.members(),
-            cluster=self._node.host.identity.cluster,
-            seen_by=self._number,
-            at_ms=self._clock.now_ms(),
-            copies=min(self._config.replication_factor, len(members)),
-            monotonic_s=self._clock.monotonic(),
-        )
+        return reports
 
     async def transfer_leader(self, group: int, node: int) -> None:
         """As the port says."""
@@ -102,11 +135,35 @@ class NodeAdmin:
         except NoLeader as error:
             raise NotHandedOver(str(error)) from error
 
-    async def _on_report(self, sender: int, payload: bytes) -> bytes:
-        return msgspec.msgpack.encode(self._report())
+    async def layout(self) -> LayoutPicture:
+        """As the port says."""
+        return self._layout.picture(await self._reports())
 
-    def _report(self) -> NodeReport:
+    async def plan_layout(self, change: LayoutChange) -> LayoutPlan:
+        """As the port says."""
+        return await self._layout.plan(change)
+
+    async def apply_layout(self, change: LayoutChange, version: int) -> None:
+        """As the port says."""
+        await self._layout.apply(change, version)
+
+    async def retreat_layout(self) -> None:
+        """As the port says."""
+        await self._layout.retreat()
+
+    async def remove_node(self, node: int, *, is_lost: bool) -> None:
+        """As the port says."""
+        try:
+            await self._nodes.remove(node, is_lost=is_lost)
+        except (ConfChangeRefused, IdentityError, NoLeader, HostStopped) as error:
+            raise NotRemoved(str(error)) from error
+
+    async def _on_report(self, sender: int, payload: bytes) -> bytes:
+        return msgspec.msgpack.encode(await self._report())
+
+    async def _report(self) -> NodeReport:
         node, clock = self._node, self._node.clock
+        lacking = await self._threads.run(node.layout.follower.lacking)
         engine = node.engine.statistics()
         return NodeReport(
             node=self._number,
@@ -135,6 +192,9 @@ class NodeAdmin:
             free_bytes_reserve=self._config.free_bytes_reserve,
             disk_failed=engine.disk_failed or "",
             uptime_s=int(self._clock.monotonic() - self._begun_s),
+            layout_compared=lacking.is_compared,
+            blobs_lacking=lacking.blobs,
+            bytes_lacking=lacking.bytes,
         )
 
 
@@ -151,6 +211,19 @@ def with_cluster(cluster: ClusterAdmin | None, handle: AdminHandler) -> AdminHan
                     return AdminAnswer(cluster=await cluster.picture())
                 case ClusterTransfer():
                     await cluster.transfer_leader(request.group, request.node)
+                    return AdminAnswer()
+                case ClusterRemove():
+                    await cluster.remove_node(request.node, is_lost=request.is_lost)
+                    return AdminAnswer()
+                case ClusterLayoutShow():
+                    return AdminAnswer(layout=await cluster.layout())
+                case ClusterLayoutPlan():
+                    return AdminAnswer(layout_plan=await cluster.plan_layout(request.change))
+                case ClusterLayoutApply():
+                    await cluster.apply_layout(request.change, request.version)
+                    return AdminAnswer()
+                case ClusterLayoutRetreat():
+                    await cluster.retreat_layout()
                     return AdminAnswer()
         except Rs3gwError as error:
             return AdminAnswer(error=error.code, message=str(error))

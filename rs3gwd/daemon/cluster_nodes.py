@@ -31,7 +31,6 @@ from cluster.authority.denied import Denied
 from cluster.base.errors import (
     BadFrame,
     ConfChangeRefused,
-    HostStopped,
     IdentityError,
     NoLeader,
     PeerError,
@@ -40,11 +39,10 @@ from cluster.base.errors import (
 from cluster.base.ports import Handlers, Peers
 from cluster.drivers.groups import GroupHost
 from cluster.raft.identity import NodeIdentity
-from rs3gwd.base.admin import AdminAnswer, AnyAdminRequest, ClusterRemove
+from rs3gwd.base.cluster_admin import NodeHoldsCopies
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.base.commands import PutNode
 from rs3gwd.base.errors import InvalidRequest, OutcomeUnknown, Overloaded
-from rs3gwd.daemon.administering import AdminHandler
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.engine.cluster_nodes import list_nodes
 from rs3gwd.engine.face import EngineFace
@@ -100,6 +98,7 @@ class Node(NamedTuple):
     host: GroupHost
     proposer: Proposer
     is_alive: Callable[[int], bool]
+    holds_copies: Callable[[int], bool]
 
 
 class ClusterNodes:
@@ -265,15 +264,18 @@ class ClusterNodes:
 
     # Going.
 
-    async def remove(self, number: int) -> None:
+    async def remove(self, number: int, *, is_lost: bool) -> None:
         """Takes a node out of every group and out of the cluster, for ever; may be said again.
 
-        Raises ConfChangeRefused (it is this node, is not known, or the others could not go on
-        without it), IdentityError, NoLeader (nothing, or a part, was done: say it again).
+        Raises NodeHoldsCopies (unless `is_lost`), ConfChangeRefused (it is this node, is not
+        known, or the others could not go on without it), IdentityError, NoLeader, HostStopped
+        (nothing, or a part, was done: say it again).
         """
         node = self._running()
         self._check_whole(node)
         self._check_removal(node, number)
+        if not is_lost and node.holds_copies(number):
+            raise NodeHoldsCopies(f"node {number} holds copies: drain it, or say that it is lost")
         await self._put(NodeRecord(number, state=NodeState.LEAVING))
         await node.host.remove_node(number)
         await self._put(NodeRecord(number, state=NodeState.REMOVED))
@@ -292,23 +294,6 @@ class ClusterNodes:
                     f"without node {number} group {status.group} would have {len(alive)} of "
                     f"{len(left)} voters that seem alive, and could not go on"
                 )
-
-
-def with_nodes(nodes: ClusterNodes | None, handle: AdminHandler) -> AdminHandler:
-    """A handler that removes nodes, in front of another; the same one without a cluster."""
-    if nodes is None:
-        return handle
-
-    async def handle_request(request: AnyAdminRequest) -> AdminAnswer:
-        if not isinstance(request, ClusterRemove):
-            return await handle(request)
-        try:
-            await nodes.remove(request.node)
-        except (ConfChangeRefused, IdentityError, NoLeader, HostStopped) as error:
-            return AdminAnswer(error=error.code, message=str(error))
-        return AdminAnswer()
-
-    return handle_request
 
 
 def text_of(address: Address) -> str:

@@ -71,7 +71,6 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
         async with _cluster_node(config, engine, ports, wal, who, folder) as (
             node,
             gossip,
-            nodes,
             admin,
         ):
             founder = min(seed_addresses(config))
@@ -83,7 +82,6 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
                 blobs=node.blobs,
                 gossip=gossip,
                 clock=node.clock,
-                nodes=nodes,
                 hand_over=partial(_hand_over, node),
                 cluster=admin,
             )
@@ -100,7 +98,7 @@ async def _cluster_node(
     wal: Wal,
     who: Established,
     folder: AuthorityFolder,
-) -> AsyncIterator[tuple[ClusterNode, Gossip, ClusterNodes, NodeAdmin]]:
+) -> AsyncIterator[tuple[ClusterNode, Gossip, NodeAdmin]]:
     identity, seeds = who.identity, seed_addresses(config)
     if identity.node not in seeds:
         raise IdentityError(f"cluster.seed_nodes does not say where node {identity.node} listens")
@@ -142,17 +140,21 @@ async def _cluster_node(
             handlers=transport,
             liveness=gossip,
             clock=ports.clock,
+            nodes=nodes,
+            threads=ports.threads,
         )
         nursery.start_soon(transport.run)
         nursery.start_soon(gossip.run)
         await nursery.start(node.run)
-        running = Node(node.host, node.parts.proposer, gossip.is_alive)
+        running = Node(
+            node.host, node.parts.proposer, gossip.is_alive, node.layout.placement.holds_copies
+        )
         nursery.start_soon(
             partial(nodes.run, running, transport, transport, changed=gossip.look_for)
         )
         nursery.start_soon(renewal.run)
         await _wait_majority(node, is_new=who.begins is Begins.JOINS)
-        yield node, gossip, nodes, admin
+        yield node, gossip, admin
         await gossip.leave()
         await transport.drain()
         nursery.cancel_scope.cancel()

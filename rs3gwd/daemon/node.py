@@ -30,7 +30,6 @@ from rs3gwd.daemon.bootstrap import (
     welcome,
 )
 from rs3gwd.daemon.cluster_admin import with_cluster
-from rs3gwd.daemon.cluster_nodes import with_nodes
 from rs3gwd.daemon.clustering import open_stores
 from rs3gwd.daemon.figures import node_figures, register_blobs, register_engine, register_log
 from rs3gwd.daemon.frontend import Ports, make_object_keys, url_of
@@ -233,10 +232,7 @@ class Node:
             str(data_root(self._config) / SOCKET_PATH),
             front.administer(
                 with_cluster(
-                    stores.cluster,
-                    with_nodes(
-                        stores.nodes, when_current(stores, keys.before(administration.handle))
-                    ),
+                    stores.cluster, when_current(stores, keys.before(administration.handle))
                 )
             ),
             on_failure=lambda error: self._log.error("admin request failed", exc_info=error),

@@ -7,7 +7,6 @@ from msgspec import Struct
 from cluster.drivers.gossip import Gossip
 from rs3gwd.base.cluster_admin import ClusterAdmin
 from rs3gwd.base.ports import Clock, Directory, ObjectStore
-from rs3gwd.daemon.cluster_nodes import ClusterNodes
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.node.blob_parts import BlobParts
 from rs3gwd.node.local import LocalDirectory, LocalStore
@@ -17,8 +16,8 @@ class Stores(Struct, frozen=True):
     """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
     `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
     moves the bytes of a cluster, `gossip` says which of its nodes seem to be there, `clock` is that
-    of all its nodes, `nodes` says who they are and removes one. `hand_over` has other nodes lead
-    what this one leads, before it stops; `cluster` is for operators."""
+    of all its nodes. `hand_over` has other nodes lead what this one leads, before it stops;
+    `cluster` is for operators."""
 
     store: ObjectStore
     directory: Directory
@@ -27,7 +26,6 @@ class Stores(Struct, frozen=True):
     blobs: BlobParts | None = None
     gossip: Gossip | None = None
     clock: Clock | None = None
-    nodes: ClusterNodes | None = None
     hand_over: Callable[[], Awaitable[None]] | None = None
     cluster: ClusterAdmin | None = None
 

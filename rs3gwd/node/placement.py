@@ -91,3 +91,10 @@ class LayoutPlacement:
             return self._is_founder
         partition = history.partition_of(blob_id)
         return any(node in layout.replicas_of(partition) for layout in history.versions)
+
+    def holds_copies(self, node: int) -> bool:
+        """Whether a version in force gives the node anything."""
+        history = self.history
+        if history is None:
+            return self._is_founder
+        return any(node in found for layout in history.versions for found in layout.sets)

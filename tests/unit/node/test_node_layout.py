@@ -265,7 +265,7 @@ def test_a_copy_stays_until_the_others_have_theirs(tmp_path: Path) -> None:
 
 
 def test_nothing_is_dropped_by_a_layout_that_is_no_more(tmp_path: Path) -> None:
-    """Between the question to the others and the dropping the layout changes: nothing is dropped."""
+    """A drop that was agreed on under one history does nothing under the next."""
 
     async def scene(world: ClusterWorld) -> None:
         await fill(world, 4)

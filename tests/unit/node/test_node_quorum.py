@@ -19,7 +19,7 @@ from node_scenes import (
     version_of,
 )
 
-from cluster.layout.layout import NodeRole, first_layout
+from cluster.layout.layout import NodeRole, first_layout, partition_of
 from cluster.quorum.latencies import FRESH_S
 from cluster.quorum.writing import ReplicaSets
 from rs3gwd.base.commands import (
@@ -37,7 +37,7 @@ from rs3gwd.engine.check import check
 from rs3gwd.engine.environment import Transaction
 from rs3gwd.engine.segments import Ledger
 from rs3gwd.engine.tables import Table
-from rs3gwd.node.blob_hints import HintSettings, partition_of
+from rs3gwd.node.blob_hints import HintSettings
 from rs3gwd.testing.cluster_world import (
     SETTINGS,
     ClusterWorld,
