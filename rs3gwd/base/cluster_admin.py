@@ -248,11 +248,10 @@ class RoleWanted(Struct, frozen=True, forbid_unknown_fields=True):
         None
     )
     capacity_bytes: Annotated[
-        int | None,
-        Meta(
-            description="bytes it takes, relative to the others; 0: it holds no copies; "
-            "null: as it has it, or where that is 0 as it tells",
-            ge=0,
+        Annotated[int, Meta(ge=0)] | None,
+        _note(
+            "bytes it takes, relative to the others; 0: it holds no copies; "
+            "null: as it has it, or where that is 0 as it tells"
         ),
     ] = None
 
@@ -263,11 +262,11 @@ class LayoutChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     nodes: Annotated[list[RoleWanted], _note("nodes whose role changes")] = []
     copies: Annotated[
-        int | None, Meta(description="copies of each body; null: as many as now", ge=1, le=9)
+        Annotated[int, Meta(ge=1, le=9)] | None, _note("copies of each body; null: as many as now")
     ] = None
     zone_copies_max: Annotated[
-        int | None,
-        Meta(description="most copies in one zone; null: as few as the zones allow", ge=1, le=9),
+        Annotated[int, Meta(ge=1, le=9)] | None,
+        _note("most copies in one zone; null: as few as the zones allow"),
     ] = None
 
 
