@@ -77,9 +77,17 @@ class Elections(Replication):
 
     def _become_candidate(self) -> None:
         assert self.role is not Role.LEADER
+        is_first = self.is_first_candidacy
         self.reset(self.term + 1)
         self.vote = self.id
         self.role = Role.CANDIDATE
+        self.is_first_candidacy = False
+        if is_first:
+            # Two that stood at one moment took each other's votes, and nobody is told: a vote takes
+            # some milliseconds, so neither waits as long again as for a leader. Only once, for
+            # where a vote takes longer the next ones must have the time.
+            ticks = self.options.election_ticks
+            self.election_timeout = max(1, ticks // 4) + self.options.draw(max(1, ticks // 2))
 
     def _become_leader(self) -> None:
         assert self.role is not Role.FOLLOWER
@@ -182,5 +190,6 @@ class Elections(Replication):
     def heard_leader(self, leader: NodeId) -> None:
         """A message of the leader of this term has come."""
         self.election_elapsed = 0
+        self.is_first_candidacy = True
         self.leader = leader
         self.heard_leader_ms = self.now_ms

@@ -61,6 +61,8 @@ class RaftState:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = 0
+        self.is_first_candidacy = True
+        """This node has not stood for election since it heard a leader."""
         self.transferee: NodeId = NO_NODE
         self.lease_given_up = False
         """In this term another node was told to take over, so followers may vote at any moment."""
