@@ -215,5 +215,5 @@ def _unknown_flag(word: str, known: Sequence[str], options: Sequence[Option]) ->
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"; did you mean {nearest[0]}?" if nearest else ""

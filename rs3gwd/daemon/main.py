@@ -15,7 +15,13 @@ from rs3gwd.daemon.worker_process import WorkerProcess, worker_command, worker_c
 
 def main() -> None:
     """The program; never returns."""
-    config = start(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    try:
+        config = start(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever asked has read enough; the interpreter is not to try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        config = 0
     sys.exit(config if isinstance(config, int) else serve(config))
 
 

@@ -53,7 +53,10 @@ async def claim_store(config: Config, threads: Threads) -> int:
     closed it or is dead. Raises DiskFailed when the store is in use, and OSError.
     """
     root = str(data_root(config))
-    await threads.run(partial(make_data_root, root))
+    try:
+        await threads.run(partial(make_data_root, root))
+    except OSError as error:
+        raise OSError(error.errno, f"storage_root: {error.strerror}", error.filename) from error
     return await threads.run(partial(lock_store, root, seconds_max=CLAIM_SECONDS_MAX))
 
 

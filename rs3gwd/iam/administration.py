@@ -5,6 +5,8 @@ Every change is a command like any other, so it is durable and ordered with the 
 """
 
 from collections.abc import Awaitable, Callable
+from difflib import get_close_matches
+from itertools import islice
 
 from rs3gwd.base.admin import (
     AccountCreate,
@@ -53,6 +55,9 @@ from rs3gwd.iam.accounts import make_access_key, make_account
 from rs3gwd.iam.identities.arns import account_id_of
 from rs3gwd.iam.key_secrets import sealed_key
 from rs3gwd.iam.query_api.local import LocalPorts, act_as_root
+
+HINTS_MAX = 1000
+"""Names that one misspelt is compared with, which takes 20 us each."""
 
 Figures = Callable[[], dict[str, int | float | str]]
 
@@ -220,12 +225,18 @@ class Administration:
             if wanted and wanted in (each.canonical_id, each.email, each.display_name)
         ]
         if not found:
-            raise NoSuchAccount(f"no account is called {wanted!r}")
+            raise NoSuchAccount(f"no account is called {wanted[:200]!r}{self._hint(wanted)}")
         if len(found) > 1:
             raise InvalidRequest(
                 f"{len(found)} accounts are called {wanted!r}: give the canonical id"
             )
         return found[0]
+
+    def _hint(self, wanted: str) -> str:
+        """What was probably meant."""
+        names = [each.display_name for each in islice(self._directory.accounts(), HINTS_MAX)]
+        near = get_close_matches(wanted[:200], names, 1)
+        return f"; did you mean {near[0]!r}?" if near else ""
 
     def _view(self, account: AccountRecord) -> AccountView:
         return AccountView(

@@ -21,6 +21,7 @@ from rs3gwd.base.admin import (
     KeySetStatus,
 )
 from rs3gwd.base.records import AccessKeyStatus
+from tools.rs3gwctl.files import read_text
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import as_plain, show_table
 
@@ -144,10 +145,10 @@ def key_list(context: click.Context, account_name: str) -> None:
     wanted = [
         each
         for each in answer.accounts
-        if account_name in (each.canonical_id, each.display_name, each.email)
+        if account_name and account_name in (each.canonical_id, each.display_name, each.email)
     ]
     if not wanted:
-        raise click.ClickException(f"NoSuchAccount: no account is called {account_name!r}")
+        raise click.ClickException(f"NoSuchAccount: no account is called {account_name[:200]!r}")
     _print_keys(context, AdminAnswer(keys=[key for each in wanted for key in each.keys]))
 
 
@@ -179,7 +180,7 @@ def key_delete(context: click.Context, access_key: str) -> None:
 
 
 def _read_secret(path: Path | None) -> str | None:
-    return path.read_text(encoding="utf-8").strip() if path else None
+    return read_text(path).strip() if path else None
 
 
 def _name(view: AccountView) -> str:

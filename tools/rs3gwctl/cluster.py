@@ -82,7 +82,7 @@ def invite_node(context: click.Context, listen: str, minutes: float) -> None:
 @click.option(
     "--token",
     "token_file",
-    type=click.File("r"),
+    type=click.File("r", encoding="utf-8", errors="replace"),
     default=None,
     help=f"A file with the token, or - for standard input; else {TOKEN_VARIABLE} has it.",
 )

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import click
 
 from rs3gwd.base.admin import IdentityAction
+from tools.rs3gwctl.files import read_text
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
 
@@ -152,7 +153,7 @@ def _add_inline_policies(group: click.Group, kind: str) -> None:
     ) -> None:
         """Make the policy in the file DOCUMENT part of NAME, under the name POLICY."""
         given = {name_field: name, "PolicyName": policy_name}
-        text = document.read_text(encoding="utf-8")
+        text = read_text(document)
         _show(context, _act(context, account, f"Put{kind}Policy", PolicyDocument=text, **given))
 
     @group.command("show-policy")
@@ -213,8 +214,15 @@ def _add_action(group: click.Group) -> None:
         context: click.Context, account: str, action: str, parameters: tuple[str, ...]
     ) -> None:
         """Any ACTION of the IAM query API, with its parameters."""
-        given = dict(each.partition("=")[::2] for each in parameters)
+        given = dict(map(_pair, parameters))
         _show(context, _act(context, account, action, **given))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="[NAME=VALUE]")
+    return name, value
 
 
 user = _identity_group("User")
@@ -347,7 +355,7 @@ def remove_member(context: click.Context, account: str, name: str, user_name: st
 @click.pass_context
 def create_role(context: click.Context, account: str, name: str, trust: Path) -> None:
     """Make the role NAME; the policy in the file TRUST says who may assume it."""
-    text = trust.read_text(encoding="utf-8")
+    text = read_text(trust)
     made = _act(context, account, "CreateRole", RoleName=name, AssumeRolePolicyDocument=text)
     _show(context, made["Role"])
 
@@ -364,7 +372,7 @@ def managed_policy() -> None:
 @click.pass_context
 def create_policy(context: click.Context, account: str, name: str, document: Path) -> None:
     """Make the managed policy NAME of the file DOCUMENT."""
-    text = document.read_text(encoding="utf-8")
+    text = read_text(document)
     made = _act(context, account, "CreatePolicy", PolicyName=name, PolicyDocument=text)
     _show(context, made["Policy"])
 

@@ -14,6 +14,7 @@ from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.daemon.inspecting import check_store, repair_store
 from rs3gwd.engine.check import CheckProgress
 from rs3gwd.engine.repair import Action
+from tools.rs3gwctl.session import SessionError, require_store
 from tools.rs3gwctl.show import as_plain
 
 REPORT_NAME = "repair-report.jsonl"
@@ -29,8 +30,9 @@ def check(context: click.Context, quick: bool) -> None:
     """
     data: Path = context.obj["data"]
     try:
+        require_store(data)
         report = check_store(data, read_data=not quick, progress=_show_progress)
-    except Rs3gwError as error:
+    except (Rs3gwError, SessionError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if context.obj["json"]:
         click.echo(json.dumps(as_plain(report)))
@@ -66,6 +68,7 @@ def repair(context: click.Context, yes: bool, drop_damaged: bool, report: Path |
     data: Path = context.obj["data"]
     path = report or data / REPORT_NAME
     try:
+        require_store(data)
         with path.open("w", encoding="utf-8") as lines:
 
             def write_action(action: Action) -> None:
@@ -76,7 +79,7 @@ def repair(context: click.Context, yes: bool, drop_damaged: bool, report: Path |
             done = repair_store(
                 data, on_action=write_action, dry_run=not yes, drop_damaged=drop_damaged
             )
-    except (Rs3gwError, OSError) as error:
+    except (Rs3gwError, SessionError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if context.obj["json"]:
         click.echo(json.dumps(as_plain(done)))

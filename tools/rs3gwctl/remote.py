@@ -7,6 +7,7 @@ from a file or from the environment, never from the command line, which other us
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -27,11 +28,15 @@ from rs3gwd.base.admin import AdminAnswer, ClusterPictureShow, ClusterTransfer
 from rs3gwd.base.cluster_admin import ClusterPicture
 from rs3gwd.iam.canonical import canonical_headers, canonical_request
 from rs3gwd.iam.sigv4 import derive_signing_key, string_to_sign
+from tools.rs3gwctl.files import read_text
 from tools.rs3gwctl.session import SessionError
 
 ANSWER_SECONDS: Final = 30.0
 ANSWER_BYTES_MAX: Final = 16 << 20
 REGION_DEFAULT: Final = "us-east-1"
+
+_UNFIT: Final = re.compile(r"[^!-~]")
+"""What neither an address nor a key has, and what would end or garble a header."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -69,29 +74,51 @@ def endpoint_of(
 
     Raises SessionError for an address or key that is not there.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-        raise SessionError(f"{url}: it is like https://node:9000")
+    origin = _origin_of(url)
     variables = os.environ
     key = access_key or variables.get("AWS_ACCESS_KEY_ID", "")
     secret = variables.get("AWS_SECRET_ACCESS_KEY", "")
     if secret_file is not None:
-        secret = secret_file.read_text(encoding="utf-8").strip()
+        secret = read_text(secret_file).strip()
     if not key or not secret:
         raise SessionError(
             "--endpoint needs a key: --access-key and --secret-key-file, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY"
         )
+    # A session's token belongs to the key beside it.
+    token = "" if access_key else variables.get("AWS_SESSION_TOKEN", "")
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or REGION_DEFAULT
+    given = {"access key": key, "secret": secret, "session token": token, "region": region}
+    for name, text in given.items():
+        if _UNFIT.search(text):
+            raise SessionError(f"the {name} has characters that none has")
     bundle = variables.get("AWS_CA_BUNDLE")
     return Endpoint(
-        url=f"{parts.scheme}://{parts.netloc}",
+        url=origin,
         access_key=key,
         secret=secret,
-        # A session's token belongs to the key beside it.
-        token="" if access_key else variables.get("AWS_SESSION_TOKEN", ""),
-        region=variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or REGION_DEFAULT,
+        token=token,
+        region=region,
         authority=authority or (Path(bundle) if bundle else None),
     )
+
+
+def _origin_of(url: str) -> str:
+    """Scheme, host and port of an address. Raises SessionError for what is none or has more."""
+    try:
+        parts = urlsplit(url)
+        is_origin = (
+            not _UNFIT.search(url)
+            and parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        )
+    except ValueError:
+        is_origin = False
+    if not is_origin:
+        raise SessionError(f"--endpoint {url[:200]}: it is like https://node:9000")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def ask_remote(endpoint: Endpoint, request: ClusterPictureShow | ClusterTransfer) -> AdminAnswer:
@@ -125,7 +152,7 @@ def _send(endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:
             data: bytes = response.read(ANSWER_BYTES_MAX)
     except urllib.error.HTTPError as error:
         raise _refused(endpoint, error) from error
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
         raise SessionError(f"{endpoint.url}: {getattr(error, 'reason', error)}") from error
     return data
 

@@ -12,6 +12,7 @@ import msgspec
 
 from rs3gwd.base.admin import (
     FRAME_BYTES_MAX,
+    REQUEST_BYTES_MAX,
     SOCKET_PATH,
     AdminAnswer,
     AnyAdminRequest,
@@ -23,6 +24,9 @@ from rs3gwd.daemon.offline import administer_offline
 ANSWER_SECONDS = 60.0
 """How long the daemon may take over one request."""
 
+TEXT_CHARACTERS_MAX = 2000
+"""What a person reads of an error; a refusal repeats what was given, however long that was."""
+
 
 class SessionError(Exception):
     """A request could not be carried out; the text is for the person at the terminal.
@@ -31,20 +35,22 @@ class SessionError(Exception):
     """
 
     def __init__(self, text: str, *, code: str = "") -> None:
-        super().__init__(text)
+        whole = len(text) <= TEXT_CHARACTERS_MAX
+        super().__init__(text if whole else f"{text[:TEXT_CHARACTERS_MAX]}...")
         self.code = code
 
 
 def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     """Carries out one request on the store in `data`.
 
-    Raises SessionError: no store there, no right to it, or the daemon does not answer.
+    Raises SessionError: no store there, no right to it, the daemon does not answer, or arguments
+    that no request can hold.
     """
     path = data / SOCKET_PATH
     try:
-        if not (data / "meta").is_dir():
-            raise SessionError(f"{data} holds no rs3gwd store (no folder `meta` in it)")
-        answer = _ask_daemon(path, request)
+        require_store(data)
+        frame = _frame_of(request)
+        answer = _ask_daemon(path, frame)
     except (FileNotFoundError, ConnectionRefusedError):
         answer = administer_offline(data, request)
     except PermissionError as error:
@@ -56,11 +62,30 @@ def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
     return answer
 
 
-def _ask_daemon(path: Path, request: AnyAdminRequest) -> AdminAnswer:
+def require_store(data: Path) -> None:
+    """Raises SessionError where no daemon has ever made a store, so that none is made there."""
+    if not (data / "meta").is_dir():
+        raise SessionError(f"{data} holds no rs3gwd store (no folder `meta` in it)")
+
+
+def _frame_of(request: AnyAdminRequest) -> bytes:
+    """The request as the daemon reads it, whether one runs or not."""
+    try:
+        frame = encode_frame(request)
+    except UnicodeEncodeError as error:
+        raise SessionError("an argument is not text in UTF-8") from error
+    except OverflowError as error:
+        raise SessionError("a number is too large") from error
+    if len(frame) > REQUEST_BYTES_MAX:
+        raise SessionError(f"the arguments are longer than {REQUEST_BYTES_MAX} bytes together")
+    return frame
+
+
+def _ask_daemon(path: Path, frame: bytes) -> AdminAnswer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_SECONDS)
         connection.connect(str(path))
-        connection.sendall(encode_frame(request))
+        connection.sendall(frame)
         length = int.from_bytes(_receive_exactly(connection, 4), "big")
         if length > FRAME_BYTES_MAX:
             raise SessionError(f"{path}: the daemon speaks another protocol")
