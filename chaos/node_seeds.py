@@ -4,10 +4,11 @@ Three real nodes (engine, groups, bytes and their upkeep) in one process, on a c
 a network in memory. A seed draws a small hard cluster, clients that write, read, list, delete and
 swap on a few keys through all nodes, and a nemesis: any node falls and comes back, links are cut in
 every shape, messages are lost and doubled, a node is slow, clocks of day and time are wrong by up
-to ten minutes; in the end all nodes fall at one moment. Then all is healed, all rows must become
-equal, every key is read and listed through every node, and what the clients saw of each key is
-judged (`chaos.histories`): lost and resurrected writes, stale reads and listings, two winners of
-one condition are all histories that cannot be.
+to ten minutes, the layout is changed and changes are taken back; in the end all nodes fall at one
+moment. Then all is healed, all rows must become equal, each body must lie on the nodes of its set
+and nowhere else, every key is read and listed through every node, and what the clients saw of each
+key is judged (`chaos.histories`): lost and resurrected writes, stale reads and listings, two
+winners of one condition are all histories that cannot be.
 
 A listing counts as a read of every key, the keys that it does not show included: what it promises
 is about each key for itself. A request to a node that falls has no known outcome.
@@ -38,6 +39,9 @@ from chaos.node_bugs import BUGS, planted
 from chaos.powercut import scratch_directory
 from cluster.base.errors import ClusterError
 from cluster.drivers.groups_settings import GroupSettings
+from cluster.layout.errors import LayoutError
+from cluster.layout.keeping import fit
+from cluster.layout.layout import LayoutHistory, NodeRole
 from cluster.testing.seeded_trio import run_seeded
 from rs3gwd.base.commands import UNCONDITIONAL, Conditions
 from rs3gwd.base.errors import (
@@ -93,7 +97,7 @@ class Plan(NamedTuple):
 
 FAULTS = (
     *("fall", "fall_leader", "fall_all", "isolate", "isolate_leader", "one_way", "cut_link"),
-    *("loss", "slow_node", "wrong_clock", "transfer"),
+    *("loss", "slow_node", "wrong_clock", "transfer", "change_layout"),
 )
 """Each is a method of `NodeRun`."""
 
@@ -407,6 +411,28 @@ class NodeRun:
             except (ClusterError, NodeFell) as refused:
                 self.note(f"transfer: {type(refused).__name__}")
 
+    async def change_layout(self, world: ClusterWorld) -> None:
+        """Other capacities and another number of copies; or a change is taken back."""
+        node = self._some(world)
+        roles: dict[int, NodeRole | None] = {
+            number: NodeRole("", self.random.choice((0, 1, 1, 3)) << 40) for number in world.nodes
+        }
+        copies, goes_back = self.random.choice((2, 2, 3)), self.random.random() < 0.3
+
+        def step(history: LayoutHistory | None) -> LayoutHistory | None:
+            if history is None:
+                return None
+            if goes_back:
+                return history.retreat()
+            return history.apply(fit(history.current, roles, copies=copies))
+
+        try:
+            await node.ask(lambda _: node.cluster.layout.changes.change(step))
+        except (LayoutError, Overloaded, OutcomeUnknown, NodeFell) as refused:
+            self.note(f"layout: {type(refused).__name__}")
+        else:
+            self.note(f"layout: {copies} copies" if not goes_back else "layout: back")
+
     # All of it.
 
     async def scene(self, path: Path) -> None:
@@ -437,8 +463,10 @@ class NodeRun:
                 return
 
     async def _compare(self, world: ClusterWorld) -> None:
-        """Raises TooSlowError when the nodes do not become equal."""
+        """Raises TooSlowError when the nodes do not become equal, or bodies stay elsewhere."""
+        layout = await world.wait_layout()
         await world.wait_equal()
+        await world.wait_until(lambda: not world.misplaced(layout))
         for node in world.nodes.values():
             for key in self.keys:
                 await self._at_last(partial(self.read, node, key))

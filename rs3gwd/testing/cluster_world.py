@@ -32,6 +32,7 @@ from rs3gwd.base.commands import (
 )
 from rs3gwd.base.ports import ObjectStore
 from rs3gwd.base.records import Attributes, BucketRecord, Durability, VersionRecord
+from rs3gwd.engine.blob_audit import list_kept
 from rs3gwd.engine.engine import Engine, EngineSettings
 from rs3gwd.engine.events import SilentObserver
 from rs3gwd.engine.group_rows import group_digest
@@ -203,6 +204,11 @@ class WorldNode:
         with self.engine.environment.read() as txn:
             return [group_digest(txn, group, groups) for group in range(groups + 1)]
 
+    def kept(self) -> list[bytes]:
+        """The bodies that it keeps for commands that were applied, up to 10,000, by id."""
+        with self.engine.environment.read() as txn:
+            return list_kept(txn, after=b"", limit=10_000)
+
 
 class ClusterWorld:
     """Some nodes, the network between them, and what clients do."""
@@ -284,6 +290,20 @@ class ClusterWorld:
         found = [each.versions for each in known if each is not None]
         is_one = len(found) == len(up) and all(each == found[0] for each in found)
         return found[0][0] if is_one and found and len(found[0]) == 1 else None
+
+    def misplaced(self, layout: Layout) -> list[str]:
+        """The bodies that a node keeps without being of their set, or lacks."""
+        kept: dict[bytes, set[int]] = {}
+        for number, node in self.nodes.items():
+            if node.is_up.is_set():
+                for blob_id in node.kept():
+                    kept.setdefault(blob_id, set()).add(number)
+        sets = {each: layout.replicas_of(layout.partition_of(each)) for each in kept}
+        return [
+            f"{blob_id.hex()}: {sorted(nodes)}, not {sets[blob_id]}"
+            for blob_id, nodes in kept.items()
+            if nodes != set(sets[blob_id])
+        ]
 
     def blob_counts(self) -> list[int]:
         """How many live bytes each node keeps."""

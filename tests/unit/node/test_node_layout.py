@@ -12,13 +12,13 @@ from node_scenes import body, missing_at, play
 
 from cluster.layout.errors import LayoutError
 from cluster.layout.keeping import fit
-from cluster.layout.layout import Layout, LayoutHistory, NodeRole, partition_of
+from cluster.layout.layout import LayoutHistory, NodeRole, partition_of
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.base.commands import PutNode
-from rs3gwd.engine.blob_audit import list_kept
 from rs3gwd.engine.blobs import find_blob
 from rs3gwd.engine.check import check
 from rs3gwd.engine.cluster_layout import drop_blobs
+from rs3gwd.engine.group_blobs import lose_blob
 from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.testing.cluster_world import (
     ClusterWorld,
@@ -58,26 +58,6 @@ async def change(
     assert await node.cluster.layout.changes.change(step)
 
 
-def misplaced(world: ClusterWorld, layout: Layout) -> list[str]:
-    """The bodies that a node keeps without being of their set, or lacks."""
-    kept: dict[bytes, set[int]] = {}
-    for number, node in world.nodes.items():
-        if node.is_up.is_set():
-            for blob_id in blob_ids(node):
-                kept.setdefault(blob_id, set()).add(number)
-    return [
-        f"{blob_id.hex()}: {sorted(nodes)}, not {layout.replicas_of(partition_of(blob_id))}"
-        for blob_id, nodes in kept.items()
-        if nodes != set(layout.replicas_of(partition_of(blob_id)))
-    ]
-
-
-def blob_ids(node: WorldNode) -> list[bytes]:
-    """What a node keeps."""
-    with node.engine.environment.read() as txn:
-        return list_kept(txn, after=b"", limit=10_000)
-
-
 async def check_all(world: ClusterWorld, written: Mapping[bytes, bytes]) -> None:
     """Every object through every node that is up, byte for byte."""
     for node in world.nodes.values():
@@ -95,7 +75,7 @@ def test_bytes_end_where_the_layout_has_them(tmp_path: Path) -> None:
         layout = await world.wait_layout()
         assert layout.replicas == 3
         assert set(layout.counts()) == {1, 2, 3, 4, 5}
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         await check_all(world, written)
 
     play(tmp_path, scene, nodes=5)
@@ -114,8 +94,8 @@ def test_a_node_is_drained_while_clients_write(tmp_path: Path) -> None:
             layout = await world.wait_layout(holds=lambda it: it.version == 2)
             nursery.cancel_scope.cancel()
         assert 2 not in layout.counts()
-        await world.wait_until(lambda: not misplaced(world, layout))
-        assert blob_ids(two) == []
+        await world.wait_until(lambda: not world.misplaced(layout))
+        assert two.kept() == []
         await check_all(world, written)
         for number in (1, 3):
             await world.nodes[number].fall()
@@ -147,7 +127,7 @@ def test_a_node_that_was_lost_is_made_up_for(tmp_path: Path) -> None:
         del world.nodes[5]
         layout = await world.wait_layout(holds=lambda it: 5 not in it.roles)
         assert layout.replicas == 3
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         await check_all(world, written)
 
     play(tmp_path, scene, nodes=5)
@@ -201,7 +181,7 @@ def test_a_node_that_is_down_holds_a_change_up_and_no_more(tmp_path: Path) -> No
         await world.restart(5)
         layout = await world.wait_layout(holds=lambda it: it.version == 3)
         assert 2 in layout.counts()
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         await check_all(world, written)
 
     play(tmp_path, scene, nodes=5)
@@ -219,7 +199,7 @@ def test_every_node_falls_in_the_middle_of_a_change(tmp_path: Path) -> None:
             await world.restart(node.number)
             await trio.sleep(0.1)
         layout = await world.wait_layout(holds=lambda it: it.version == 2)
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         assert not any(missing_at(node) for node in world.nodes.values())
         await check_all(world, written)
 
@@ -235,8 +215,8 @@ def test_a_deleted_object_is_nowhere(tmp_path: Path) -> None:
         for key in list(written):
             await delete(world.nodes[3].store, key)
         layout = await world.wait_layout(holds=lambda it: it.version == 2)
-        await world.wait_until(lambda: not any(map(blob_ids, world.nodes.values())))
-        assert not misplaced(world, layout)
+        await world.wait_until(lambda: not any(node.kept() for node in world.nodes.values()))
+        assert not world.misplaced(layout)
 
     play(tmp_path, scene, nodes=5)
 
@@ -247,21 +227,57 @@ def test_a_copy_stays_until_the_others_have_theirs(tmp_path: Path) -> None:
     async def scene(world: ClusterWorld) -> None:
         written = await fill(world, 4)
         layout = await world.wait_layout()
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         two = world.nodes[2]
         for node in world.nodes.values():
-            node.cluster.blobs.upkeep._settings = replace(
-                node.cluster.blobs.upkeep._settings, fetch_interval_s=1e9
-            )
+            set_fetching(node, interval_s=1e9)
         await trio.sleep(1.0)
-        before = blob_ids(two)
+        before = two.kept()
         await change(world.nodes[1], {2: NodeRole("", 0)})
         await trio.sleep(20.0)
-        assert blob_ids(two) == before
+        assert two.kept() == before
         assert before
         await check_all(world, written)
 
     play(tmp_path, scene, nodes=5)
+
+
+def test_a_body_is_dropped_only_when_every_node_of_its_set_says_that_it_has_it(
+    tmp_path: Path,
+) -> None:
+    """One of them has lost it: whoever else has it keeps it until that one has it again."""
+
+    async def scene(world: ClusterWorld) -> None:
+        await make_bucket(world.nodes[1].store)
+        layout = await world.wait_layout()
+        for node in world.nodes.values():
+            set_fetching(node, interval_s=1e9)
+        await trio.sleep(1.0)
+        version = await put(world.nodes[1].store, b"k", body(10))
+        assert version.blob is not None
+        blob_id = version.blob.blob_id
+        holder, *_ = (world.nodes[each] for each in layout.replicas_of(partition_of(blob_id)))
+        await world.wait_equal()
+        await holder.engine.parts.pipeline.change(
+            lambda txn, ledger: lose_blob(txn, ledger, blob_id)
+        )
+        others = [n for n in world.nodes if n not in layout.replicas_of(partition_of(blob_id))]
+        assert len(others) == 2
+        await trio.sleep(10.0)
+        for number in others:
+            assert not await world.nodes[number].cluster.layout.sweep.sweep()
+            assert world.nodes[number].kept() == [blob_id]
+        await holder.fall()
+        await world.restart(holder.number)
+        await world.wait_until(lambda: not world.misplaced(layout))
+
+    play(tmp_path, scene, nodes=5)
+
+
+def set_fetching(node: WorldNode, *, interval_s: float) -> None:
+    """How often a node looks for what it has to fetch."""
+    upkeep = node.cluster.blobs.upkeep
+    upkeep._settings = replace(upkeep._settings, fetch_interval_s=interval_s)
 
 
 def test_nothing_is_dropped_by_a_layout_that_is_no_more(tmp_path: Path) -> None:
@@ -272,11 +288,11 @@ def test_nothing_is_dropped_by_a_layout_that_is_no_more(tmp_path: Path) -> None:
         one = world.nodes[1]
         await trio.sleep(5.0)  # each node says that it obeys, which are changes too
         revision = one.cluster.layout.placement.revision
-        kept = blob_ids(one)
+        kept = one.kept()
         drop = one.engine.parts.pipeline.change
         assert await drop(lambda txn, ledger: drop_blobs(txn, ledger, kept, revision - 1)) is None
         assert await drop(lambda txn, ledger: drop_blobs(txn, ledger, kept, revision + 1)) is None
-        assert blob_ids(one) == kept
+        assert one.kept() == kept
         assert await drop(lambda txn, ledger: drop_blobs(txn, ledger, kept, revision)) == len(kept)
         assert all(one.engine.look_up(find_blob, blob_id) is None for blob_id in kept)
 
@@ -290,7 +306,7 @@ def test_the_store_is_whole_after_a_change(tmp_path: Path) -> None:
         written = await fill(world)
         await change(world.nodes[1], {2: NodeRole("", 0)})
         layout = await world.wait_layout(holds=lambda it: it.version == 2)
-        await world.wait_until(lambda: not misplaced(world, layout))
+        await world.wait_until(lambda: not world.misplaced(layout))
         await check_all(world, written)
         for node in world.nodes.values():
             assert check(node.engine.environment, node.disk, read_data=True).findings == []
