@@ -57,8 +57,9 @@ class ClusterOptions(Struct, frozen=True, kw_only=True):
         Spec(
             Topic.CLUSTER,
             "RS3GW_REPLICATION_FACTOR",
-            "Nodes that keep the bytes of an object, or all if there are fewer; a majority of them "
-            "has synced a write before it is acknowledged.",
+            "Nodes that keep the bytes of an object, or all while there are fewer; a majority of "
+            "them has synced a write before it is acknowledged. Read when nodes come: afterwards "
+            "`rs3gwctl cluster layout apply --copies` changes it.",
             unit="nodes",
             least=1,
             most=7,

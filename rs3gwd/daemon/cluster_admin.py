@@ -90,14 +90,13 @@ class NodeAdmin:
     async def picture(self) -> ClusterPicture:
         """As the port says."""
         reports = await self._reports()
-        members = self._node.host.members(SYSTEM_GROUP)
         return draw(
             reports,
             self._liveness.members(),
             cluster=self._node.host.identity.cluster,
             seen_by=self._number,
             at_ms=self._clock.now_ms(),
-            copies=min(self._config.replication_factor, len(members)),
+            layout=self._layout.picture(reports),
             monotonic_s=self._clock.monotonic(),
         )
 

@@ -13,7 +13,14 @@ than a body can do without.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rs3gwd.base.cluster_admin import Finding, GroupPicture, Health, NodePicture, Severity
+from rs3gwd.base.cluster_admin import (
+    Finding,
+    GroupPicture,
+    Health,
+    LayoutPicture,
+    NodePicture,
+    Severity,
+)
 
 LAG_ENTRIES_MAX: Final = 2000
 """A follower further behind may have to be sent everything: so many entries stay in the log."""
@@ -28,16 +35,16 @@ def find_all(
     nodes: Sequence[NodePicture],
     groups: Sequence[GroupPicture],
     *,
-    copies: int,
+    layout: LayoutPicture,
     reserves: dict[int, int],
 ) -> list[Finding]:
     """Everything that is not as it should be, the worst first.
 
-    `copies` is on how many nodes a body is kept; `reserves` are the bytes that each node keeps
-    free.
+    `reserves` are the bytes that each node keeps free.
     """
     found = [
-        *_of_nodes(nodes, groups, copies),
+        *_of_nodes(nodes, groups, layout.copies),
+        *_of_layout(layout, {node.node for node in nodes if is_up(node)}),
         *_of_groups(groups),
         *(finding for node in nodes for finding in _of_node(node, reserves.get(node.node, 0))),
         *_of_versions(nodes),
@@ -252,6 +259,23 @@ def _of_clock(node: NodePicture, subject: str) -> Iterator[Finding]:
             f"Its clock is {node.clock_held_back_ms} ms further ahead than allowed, and held back.",
             "No retention ends early by it. Synchronise its clock.",
         )
+
+
+def _of_layout(layout: LayoutPicture, up: set[int]) -> Iterator[Finding]:
+    if not layout.is_changing:
+        return
+    waited = [node.node for node in layout.nodes if node.is_waited_for]
+    down = [node for node in waited if node not in up]
+    names = ", ".join(map(str, down or waited)) or "nobody any more"
+    yield Finding(
+        Severity.WARNING if down else Severity.NOTICE,
+        "layout_held_up" if down else "layout_changing",
+        "the layout",
+        f"Version {layout.version} waits for nodes that are down: {names}."
+        if down
+        else f"Bodies move to version {layout.version}; it waits for: {names}.",
+        "Until it is done a body over 64 KiB needs a majority of its nodes in both versions.",
+    )
 
 
 def _of_versions(nodes: Sequence[NodePicture]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from rs3gwd.base.cluster_admin import (
     ClusterPicture,
     GroupPicture,
     GroupReport,
+    LayoutPicture,
     MemberPicture,
     NodePicture,
     NodeReport,
@@ -32,7 +33,7 @@ def draw(
     cluster: str,
     seen_by: int,
     at_ms: int,
-    copies: int,
+    layout: LayoutPicture,
     monotonic_s: float,
 ) -> ClusterPicture:
     """The cluster as node `seen_by` sees it: `reports` of all that answered, and what gossip
@@ -54,7 +55,7 @@ def draw(
         for number in sorted({group.group for report in reports for group in report.groups})
     ]
     reserves = {report.node: report.free_bytes_reserve for report in reports}
-    findings = find_all(nodes, groups, copies=copies, reserves=reserves)
+    findings = find_all(nodes, groups, layout=layout, reserves=reserves)
     reads, writes = in_words(groups, findings)
     return ClusterPicture(
         cluster=cluster,

@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from cluster.base.ports import MemberState, MemberView, NodeMetadata
+from cluster.layout.keeping import fit
+from cluster.layout.layout import LayoutHistory, NodeRole, first_layout
 from rs3gwd.base.cluster_admin import (
     ClusterPicture,
     GroupReport,
@@ -17,9 +19,14 @@ from rs3gwd.base.cluster_admin import (
 )
 from rs3gwd.daemon.cluster_admin_findings import LAG_ENTRIES_MAX
 from rs3gwd.daemon.cluster_admin_picture import draw
+from rs3gwd.daemon.cluster_layout import draw_layout
 
 GIB = 1 << 30
 NODES = (1, 2, 3)
+TIB = 1 << 40
+SETTLED = first_layout(
+    {node: NodeRole("zone", TIB) for node in NODES}, replicas=3, zone_copies_max=3
+)
 
 
 def group(number: int, node: int, *, leader: int = 1, **fields: Any) -> GroupReport:
@@ -64,7 +71,10 @@ def view(node: int, state: MemberState = MemberState.ALIVE, **metadata: Any) -> 
 
 
 def look(
-    reports: list[NodeReport], views: list[MemberView] | None = None, *, copies: int = 3
+    reports: list[NodeReport],
+    views: list[MemberView] | None = None,
+    *,
+    history: LayoutHistory = SETTLED,
 ) -> ClusterPicture:
     """The picture that the first of those who report has at 100 s."""
     return draw(
@@ -73,7 +83,7 @@ def look(
         cluster="c",
         seen_by=reports[0].node,
         at_ms=7,
-        copies=copies,
+        layout=draw_layout(history, reports),
         monotonic_s=100.0,
     )
 
@@ -221,3 +231,23 @@ def test_a_member_far_behind_and_two_releases_are_found() -> None:
     )
     assert codes(picture) == [("group 0", "member_behind"), ("the cluster", "versions_differ")]
     assert "Node 2" in picture.findings[0].what
+
+
+def test_a_change_of_the_layout_is_told_and_whoever_holds_it_up() -> None:
+    """A notice while bodies move; a warning when a node that is down is waited for."""
+    changing = SETTLED.apply(fit(SETTLED.current, {1: NodeRole("zone", 2 * TIB)}))
+    for node in (1, 2):
+        changing = changing.acknowledge(node, 2)
+    reports = [report(node) for node in NODES]
+    picture = look(reports, history=changing)
+    assert codes(picture) == [("the layout", "layout_changing")]
+    assert "waits for: 1, 2, 3." in picture.findings[0].what
+    assert picture.health is Health.HEALTHY
+    picture = look(
+        reports[:2],
+        [view(1), view(2), view(3, MemberState.DEAD)],
+        history=changing,
+    )
+    assert ("the layout", "layout_held_up") in codes(picture)
+    held = next(each for each in picture.findings if each.code == "layout_held_up")
+    assert held.what == "Version 2 waits for nodes that are down: 3."
