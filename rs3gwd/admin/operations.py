@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,9 @@ from rs3gwd.base.cluster_admin import (
     ClusterHealth,
     ClusterPicture,
     GroupPicture,
+    LayoutChange,
+    LayoutPicture,
+    LayoutPlan,
     NodePicture,
     NoSuchGroup,
     health_of,
@@ -32,7 +35,7 @@ SEGMENT: Final = "_rs3gwd"
 PREFIX: Final = f"/{SEGMENT}/admin/v1/"
 
 CLUSTER_ARN: Final = "arn:aws:rs3gwd:::cluster"
-"""What policies name; below it stand the groups, as `.../group/3`."""
+"""What policies name; below it stand groups and nodes, as `.../group/3` and `.../node/2`."""
 
 _NUMBER: Final = re.compile("0|[1-9][0-9]{0,5}")
 
@@ -71,6 +74,46 @@ class LeaderSet(Struct, frozen=True):
     leader: Annotated[int, Meta(description="number of the node that leads it now")]
 
 
+class LayoutWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of the layout that was planned."""
+
+    change: Annotated[LayoutChange, Meta(description="the change, as it was planned")]
+    version: Annotated[int, Meta(description="the `version` of its plan", ge=1)]
+
+
+class LayoutSet(Struct, frozen=True):
+    """The layout that nodes move to from now on; [GetLayout](#getlayout) says how far they are."""
+
+    version: Annotated[int, Meta(description="number of the newest version")]
+
+
+class LayoutRetreated(Struct, frozen=True):
+    """A change was taken back."""
+
+    retreated: Annotated[bool, Meta(description="true: the former sets are in force again")] = True
+
+
+class RemovalWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a node is removed."""
+
+    is_lost: Annotated[
+        bool,
+        Meta(
+            description="true: it never returns, and its copies are made anew from those of the "
+            "others; false, which is meant where there is no body: only if it holds no copies"
+        ),
+    ] = False
+
+
+class NodeRemoved(Struct, frozen=True):
+    """A node that is of the cluster no more."""
+
+    removed: Annotated[int, Meta(description="number of the node")]
+
+
+Wanted = TypeVar("Wanted", LeaderWanted, LayoutChange, LayoutWanted, RemovalWanted)
+
+
 async def get_cluster(call: AdminCall) -> ClusterPicture:
     """The whole picture."""
     return await call.cluster.picture()
@@ -97,12 +140,50 @@ async def set_leader(call: AdminCall) -> LeaderSet:
     # Written as policies name it: `03` would pass by a Deny of `group/3`.
     if _NUMBER.fullmatch(text) is None:
         raise NoSuchGroup("a group has a number")
-    try:
-        wanted = msgspec.json.decode(call.body, type=LeaderWanted)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiError("MalformedJSON", str(error)) from error
+    wanted = _decode(call.body, LeaderWanted)
     await call.cluster.transfer_leader(int(text), wanted.node)
     return LeaderSet(group=int(text), leader=wanted.node)
+
+
+async def get_layout(call: AdminCall) -> LayoutPicture:
+    """The layout and how far a change of it is."""
+    return await call.cluster.layout()
+
+
+async def plan_layout(call: AdminCall) -> LayoutPlan:
+    """A plan, which changes nothing. Raises ApiError MalformedJSON, LayoutRefused, LayoutBusy."""
+    return await call.cluster.plan_layout(_decode(call.body, LayoutChange))
+
+
+async def set_layout(call: AdminCall) -> LayoutSet:
+    """Begins a change. Raises ApiError MalformedJSON, LayoutRefused, LayoutBusy."""
+    wanted = _decode(call.body, LayoutWanted)
+    await call.cluster.apply_layout(wanted.change, wanted.version)
+    return LayoutSet(wanted.version)
+
+
+async def retreat_layout(call: AdminCall) -> LayoutRetreated:
+    """Takes a change back. Raises LayoutRefused."""
+    await call.cluster.retreat_layout()
+    return LayoutRetreated()
+
+
+async def remove_node(call: AdminCall) -> NodeRemoved:
+    """Takes a node out. Raises ApiError MalformedJSON, InvalidArgument, NodeHoldsCopies,
+    NotRemoved."""
+    text = call.places["node"]
+    if _NUMBER.fullmatch(text) is None or text == "0":
+        raise ApiError("InvalidArgument", "a node has a number from 1 on")
+    wanted = _decode(call.body, RemovalWanted) if call.body else RemovalWanted()
+    await call.cluster.remove_node(int(text), is_lost=wanted.is_lost)
+    return NodeRemoved(int(text))
+
+
+def _decode(body: bytes, kind: type[Wanted]) -> Wanted:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError("MalformedJSON", str(error)) from error
 
 
 class Operation(Struct, frozen=True):
@@ -150,5 +231,53 @@ ADMIN_OPERATIONS: Final = (
         resource=CLUSTER_ARN + "/group/{group}",
         wanted=LeaderWanted,
         refusals=("MalformedJSON", "NoSuchGroup", "NotAVoter", "NotHandedOver"),
+    ),
+    Operation(
+        "RemoveNode",
+        "DELETE",
+        "cluster/nodes/{node}",
+        remove_node,
+        NodeRemoved,
+        "Takes a node out of the cluster for ever; may be said again.",
+        resource=CLUSTER_ARN + "/node/{node}",
+        wanted=RemovalWanted,
+        refusals=("InvalidArgument", "MalformedJSON", "NodeHoldsCopies", "NotRemoved"),
+    ),
+    Operation(
+        "GetLayout",
+        "GET",
+        "cluster/layout",
+        get_layout,
+        LayoutPicture,
+        "Which nodes hold the copies, and how far a change of that is.",
+    ),
+    Operation(
+        "PlanLayout",
+        "POST",
+        "cluster/layout/plan",
+        plan_layout,
+        LayoutPlan,
+        "What a change of the layout would do; changes nothing.",
+        wanted=LayoutChange,
+        refusals=("LayoutBusy", "LayoutRefused", "MalformedJSON"),
+    ),
+    Operation(
+        "SetLayout",
+        "PUT",
+        "cluster/layout",
+        set_layout,
+        LayoutSet,
+        "Begins a change of the layout; answers once it is agreed, not when it is done.",
+        wanted=LayoutWanted,
+        refusals=("LayoutBusy", "LayoutRefused", "MalformedJSON"),
+    ),
+    Operation(
+        "RetreatLayout",
+        "DELETE",
+        "cluster/layout/change",
+        retreat_layout,
+        LayoutRetreated,
+        "Goes back from the change of the layout that is under way.",
+        refusals=("LayoutRefused",),
     ),
 )

@@ -7,7 +7,7 @@ RS3GW_REWRITE is set.
 from collections.abc import Iterator
 from enum import StrEnum
 from types import NoneType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct
 
@@ -38,6 +38,8 @@ say: the actions are those below, on `{CLUSTER_ARN}` or what stands under it.
 Other accounts may do nothing here, whatever their policies say.
 
     {{"Effect": "Allow", "Action": ["rs3gwd:Get*", "rs3gwd:List*"], "Resource": "{CLUSTER_ARN}*"}}
+
+permits to look and to change nothing.
 
 Every request waits for the proof that the node knows the current accounts and policies. Without a
 majority the answer is 503 `SlowDown`, and the node's own socket still tells how things are.
@@ -96,6 +98,8 @@ def _split(hint: Any) -> tuple[Any, str]:
 
 
 def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _type_name(kind.__origin__)
     arguments = get_args(kind)
     if get_origin(kind) is list:
         return f"list of {_type_name(arguments[0])}"

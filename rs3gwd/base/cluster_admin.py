@@ -21,6 +21,10 @@ TRANSFER_SECONDS_MAX = 10.0
 """How long a leadership may take to change hands; it takes some milliseconds."""
 
 
+CAPACITY_BYTES_MAX = 1 << 60
+"""Of one node, an exbibyte: far beyond any machine, and its sums still fit every number here."""
+
+
 def _note(text: str) -> Meta:
     return Meta(description=text)
 
@@ -248,7 +252,7 @@ class RoleWanted(Struct, frozen=True, forbid_unknown_fields=True):
         None
     )
     capacity_bytes: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
+        Annotated[int, Meta(ge=0, le=CAPACITY_BYTES_MAX)] | None,
         _note(
             "bytes it takes, relative to the others; 0: it holds no copies; "
             "null: as it has it, or where that is 0 as it tells"

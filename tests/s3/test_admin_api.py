@@ -20,8 +20,16 @@ from rs3gwd.admin.service import BODY_BYTES_MAX, SERVICE, AdminPorts, AdminServi
 from rs3gwd.base.cluster_admin import (
     ClusterPicture,
     Health,
+    LayoutBusy,
+    LayoutChange,
+    LayoutPicture,
+    LayoutPlan,
+    LayoutRefused,
+    NodeHoldsCopies,
     NoSuchGroup,
     NotHandedOver,
+    NotRemoved,
+    RoleWanted,
 )
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.base.http import Request, Response
@@ -31,6 +39,24 @@ from rs3gwd.iam.sessions.session import SessionKind
 from rs3gwd.iam.signers import Signers
 
 PICTURE = ClusterPicture("c", 1, 7, Health.HEALTHY, "go on", "go on", [], [], [])
+LAYOUT = LayoutPicture(4, [4], 3, 1, 1024, 7, False, [])
+PLAN = LayoutPlan(5, 3, 1, 1024, 0, 7, 7, [])
+DRAINED = LayoutChange([RoleWanted(3, capacity_bytes=0)])
+BODIES = {
+    "SetGroupLeader": b'{"node":2}',
+    "RemoveNode": b'{"is_lost":true}',
+    "PlanLayout": b'{"nodes":[{"node":3,"capacity_bytes":0}]}',
+    "SetLayout": b'{"change":{"nodes":[{"node":3,"capacity_bytes":0}]},"version":5}',
+}
+ASKED: dict[str, object] = {
+    "SetGroupLeader": (3, 2),
+    "RemoveNode": (2, True),
+    "GetLayout": "layout",
+    "PlanLayout": DRAINED,
+    "SetLayout": (DRAINED, 5),
+    "RetreatLayout": "retreat",
+}
+"""What a row asks of the cluster; the others ask for the picture."""
 ALLOW = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 DENY = {"Effect": "Deny", "Action": "rs3gwd:*", "Resource": "*"}
 OPERATOR = {"Effect": "Allow", "Action": "rs3gwd:*", "Resource": f"{CLUSTER_ARN}*"}
@@ -38,7 +64,8 @@ S3_ONLY = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
 class FakeCluster:
-    """A cluster that notes what is asked of it; group 9 cannot be handed over."""
+    """A cluster that notes what is asked of it; group 9 cannot be handed over, nodes 8 and 9 not be
+    removed, and its layout goes on from version 4."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -55,6 +82,41 @@ class FakeCluster:
         if group == 9:
             raise NotHandedOver("node 2 does not follow")
         self.asked.append((group, node))
+
+    async def layout(self) -> LayoutPicture:
+        """An empty one."""
+        self.asked.append("layout")
+        return LAYOUT
+
+    async def plan_layout(self, change: LayoutChange) -> LayoutPlan:
+        """An empty one."""
+        if change.copies == 9:
+            raise LayoutRefused("9 copies need 9 nodes")
+        self.asked.append(change)
+        return PLAN
+
+    async def apply_layout(self, change: LayoutChange, version: int) -> None:
+        """Notes it."""
+        if version != 5:
+            raise LayoutBusy("another version is the next")
+        self.asked.append((change, version))
+
+    async def retreat_layout(self) -> None:
+        """Notes it."""
+        self.asked.append("retreat")
+
+    async def remove_node(self, node: int, *, is_lost: bool) -> None:
+        """Notes it."""
+        if node == 8 and not is_lost:
+            raise NodeHoldsCopies("node 8 holds copies")
+        if node == 9:
+            raise NotRemoved("there is no node 9")
+        self.asked.append((node, is_lost))
+
+
+def row_of(name: str) -> Operation:
+    """The row of an operation."""
+    return next(row for row in ADMIN_OPERATIONS if row.name == name)
 
 
 class AdminWorld:
@@ -97,11 +159,12 @@ class AdminWorld:
         *,
         service: str = SERVICE,
         group: str = "3",
+        node: str = "2",
         body: bytes | None = None,
     ) -> Request:
         """A request for a row, signed; not for an empty key."""
-        path = PREFIX + row.path.format(group=group)
-        data = (b'{"node":2}' if row.wanted else b"") if body is None else body
+        path = PREFIX + row.path.format(group=group, node=node)
+        data = BODIES.get(row.name, b"") if body is None else body
         headers = {"host": HOST}
         if signer.access_key_id:
             aws = AWSRequest(row.method, f"http://{HOST}{path}", headers=headers, data=data)
@@ -176,7 +239,7 @@ async def test_whoever_administers_the_store_is_let_in(row: Operation, caller: C
     status, answer = await world.ask(world.request(row, await caller(world)))
     assert status == 200, answer
     assert set(answer) == set(row.answer.__struct_fields__)
-    assert world.cluster.asked == [(3, 2) if row.wanted else "picture"]
+    assert world.cluster.asked == [ASKED.get(row.name, "picture")]
 
 
 @ROWS
@@ -223,7 +286,7 @@ async def test_a_deny_of_one_group_holds_however_its_number_is_written() -> None
     deny = {"Effect": "Deny", "Action": "*", "Resource": f"{CLUSTER_ARN}/group/3"}
     world = AdminWorld()
     signer = Signer.now(await add_user(world.world, "carol", OPERATOR, deny), SECRET)
-    row = ADMIN_OPERATIONS[-1]
+    row = row_of("SetGroupLeader")
     statuses = {}
     for group in ("3", "03", "%33", "+3", "3.0", "4", "", "9999999"):
         statuses[group], _ = await world.ask(world.request(row, signer, group=group))
@@ -233,23 +296,76 @@ async def test_a_deny_of_one_group_holds_however_its_number_is_written() -> None
     assert world.cluster.asked == [(4, 2)]
 
 
+async def test_a_deny_of_one_node_holds_however_its_number_is_written() -> None:
+    """Whoever may remove nodes but not node 3 finds no other name for it."""
+    deny = {"Effect": "Deny", "Action": "rs3gwd:RemoveNode", "Resource": f"{CLUSTER_ARN}/node/3"}
+    world = AdminWorld()
+    signer = Signer.now(await add_user(world.world, "carol", OPERATOR, deny), SECRET)
+    row = row_of("RemoveNode")
+    statuses = {}
+    for node in ("3", "03", "%33", "+3", "3.0", "0", "4", "", "9999999"):
+        statuses[node], _ = await world.ask(world.request(row, signer, node=node))
+    assert statuses.pop("4") == 200
+    assert statuses.pop("3") == 403
+    assert set(statuses.values()) <= {400, 403}
+    assert world.cluster.asked == [(4, True)]
+
+
+async def test_without_a_body_a_node_is_not_lost() -> None:
+    """What is dangerous must be said."""
+    world = AdminWorld()
+    row, signer = row_of("RemoveNode"), await root(world)
+    assert await world.ask(world.request(row, signer, body=b"")) == (200, {"removed": 2})
+    assert await world.ask(world.request(row, signer, body=b"{}")) == (200, {"removed": 2})
+    assert world.cluster.asked == [(2, False), (2, False)]
+
+
+HUGE = b"x" * (BODY_BYTES_MAX + 1)
+
+
 @pytest.mark.parametrize(
-    ("options", "status", "code"),
+    ("name", "options", "status", "code"),
     [
-        ({"body": b""}, 400, "MalformedJSON"),
-        ({"body": b"\xff"}, 400, "MalformedJSON"),
-        ({"body": b'{"node":0}'}, 400, "MalformedJSON"),
-        ({"body": b'{"node":2,"more":1}'}, 400, "MalformedJSON"),
-        ({"body": b"x" * (BODY_BYTES_MAX + 1)}, 413, "RequestEntityTooLarge"),
-        ({"group": "8"}, 404, "NoSuchGroup"),
-        ({"group": "9"}, 503, "NotHandedOver"),
-        ({"group": "x"}, 404, "NoSuchGroup"),
+        ("SetGroupLeader", {"body": b""}, 400, "MalformedJSON"),
+        ("SetGroupLeader", {"body": b"\xff"}, 400, "MalformedJSON"),
+        ("SetGroupLeader", {"body": b'{"node":0}'}, 400, "MalformedJSON"),
+        ("SetGroupLeader", {"body": b'{"node":2,"more":1}'}, 400, "MalformedJSON"),
+        ("SetGroupLeader", {"body": HUGE}, 413, "RequestEntityTooLarge"),
+        ("SetGroupLeader", {"group": "8"}, 404, "NoSuchGroup"),
+        ("SetGroupLeader", {"group": "9"}, 503, "NotHandedOver"),
+        ("SetGroupLeader", {"group": "x"}, 404, "NoSuchGroup"),
+        ("PlanLayout", {"body": b""}, 400, "MalformedJSON"),
+        ("PlanLayout", {"body": b'{"copies":0}'}, 400, "MalformedJSON"),
+        ("PlanLayout", {"body": b'{"copies":9}'}, 409, "LayoutRefused"),
+        ("PlanLayout", {"body": b'{"zone_copies_max":-1}'}, 400, "MalformedJSON"),
+        ("PlanLayout", {"body": b'{"nodes":[{"node":0}]}'}, 400, "MalformedJSON"),
+        (
+            "PlanLayout",
+            {"body": b'{"nodes":[{"node":1,"capacity_bytes":-1}]}'},
+            400,
+            "MalformedJSON",
+        ),
+        (
+            "PlanLayout",
+            {"body": b'{"nodes":[{"node":1,"capacity_bytes":' + b"9" * 30 + b"}]}"},
+            400,
+            "MalformedJSON",
+        ),
+        ("PlanLayout", {"body": b'{"nodes":[{"node":1,"capacty":1}]}'}, 400, "MalformedJSON"),
+        ("SetLayout", {"body": b'{"change":{}}'}, 400, "MalformedJSON"),
+        ("SetLayout", {"body": b'{"change":{},"version":4}'}, 409, "LayoutBusy"),
+        ("RemoveNode", {"node": "x"}, 400, "InvalidArgument"),
+        ("RemoveNode", {"node": "8", "body": b""}, 409, "NodeHoldsCopies"),
+        ("RemoveNode", {"node": "9"}, 503, "NotRemoved"),
+        ("RemoveNode", {"body": b'{"is_lost":1}'}, 400, "MalformedJSON"),
     ],
 )
-async def test_what_cannot_be_done_is_said(options: dict[str, Any], status: int, code: str) -> None:
+async def test_what_cannot_be_done_is_said(
+    name: str, options: dict[str, Any], status: int, code: str
+) -> None:
     """Each refusal has its status and code."""
     world = AdminWorld()
-    request = world.request(ADMIN_OPERATIONS[-1], await root(world), **options)
+    request = world.request(row_of(name), await root(world), **options)
     answered, answer = await world.ask(request)
     assert (answered, answer["error"]["code"]) == (status, code)
     assert answer["error"]["request_id"] == request.request_id
