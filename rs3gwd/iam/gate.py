@@ -173,24 +173,30 @@ class Gate:
         """Why it is permitted, or None."""
         needed = NEEDED.get(action) if access.lists_count else None
         is_about_object = needed is not None and needed[0] is Subject.OBJECT
-        if self._is_root and self.owns(access) and not is_about_object and access.policy is None:
+        if access.policy is None and not is_about_object and self._is_root and self.owns(access):
             return _OWNS
-        if self.is_charged(access) and not (self._side.pays and self.principal.account):
+        side = self._side
+        if access.requester_pays and not self._is_paid(access):
             return None
         if is_about_object:
             # What an object's own list says is the object's, and not to be remembered.
             return self._reason(action, resource, access, find_object)
-        side = self._side
-        remembered = access.memory.of(action, self._who())
+        remembered = access.memory.of(action, self._own or self._who())
         if remembered is None:
             remembered = self._begin(action, access)
         key = remembered.key_of(resource, side.request, side.query, side.now_ms)
-        reason = remembered.reason(key)
+        reason = remembered.known.get(key)
         if reason is None:
             reason = self._reason(action, resource, access, find_object)
             if reason is not None:
                 remembered.remember(key, reason)
         return reason
+
+    def _is_paid(self, access: BucketAccess) -> bool:
+        """Whether the owner pays for this request, or the caller says so."""
+        return not self.is_charged(access) or (
+            self._side.pays and self.principal.account is not None
+        )
 
     def _begin(self, action: str, access: BucketAccess) -> Remembered:
         """A memory of the caller and one action in this bucket."""

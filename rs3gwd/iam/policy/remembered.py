@@ -20,7 +20,7 @@ bucket's.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from rs3gwd.base.http import Request
@@ -59,6 +59,10 @@ _OTHERS: dict[str, tuple[str, ...]] = {
 """What the keys follow from that are no header's, beside the client's address and whether it came
 by TLS, which are always asked."""
 
+_SIGNS = ("X-Amz-Signature", "Signature", "AWSAccessKeyId")
+"""What of a query says how the request is signed, beside the beginning of its Authorization header:
+`rs3gwd.iam.request_side` reads no more."""
+
 _CALLERS = frozenset(
     {
         "aws:federatedprovider",
@@ -87,7 +91,15 @@ Owner = TypeVar("Owner")
 class Remembered:
     """What the statements of some policies permit one caller of one action."""
 
-    __slots__ = ("_asks_how", "_asks_second", "_headers", "_known", "_queries", "_resources")
+    __slots__ = (
+        "_asks_how",
+        "_asks_second",
+        "_can_know",
+        "_headers",
+        "_queries",
+        "_which",
+        "known",
+    )
 
     def __init__(
         self, policies: Iterable[CompiledPolicy], action: str, *, caller: Caller, lookup: Lookup
@@ -104,10 +116,11 @@ class Remembered:
         ]
         keys = {key for each in statements for one in each.conditions for key in one.keys_used}
         matchers = _matchers(statements, lookup)
-        can_know = matchers is not None and all(_facts_of(key) is not None for key in keys)
         asked = {fact for key in keys for fact in _facts_of(key) or ()}
-        self._known: dict[Hashable, str] | None = {} if can_know else None
-        self._resources = tuple(matchers or ())
+        self.known: dict[Hashable, str] = {}
+        """Why requests were permitted, by what `key_of` gives; nothing is kept under None."""
+        self._can_know = matchers is not None and all(_facts_of(key) is not None for key in keys)
+        self._which = _which(matchers or [])
         self._headers = _named(asked, "header ")
         self._queries = _named(asked, "query ")
         self._asks_second = _SECOND in asked
@@ -116,31 +129,35 @@ class Remembered:
     def key_of(
         self, resource: str, request: Request, query: Mapping[str, str], now_ms: int
     ) -> Hashable:
-        """What the answer follows from; None where nothing is remembered."""
-        if self._known is None:
+        """What the answer follows from; None where nothing is remembered.
+
+        Every request with a policy in force comes through here, so it makes as few calls as it
+        can: most have no query, and nothing of one is then asked.
+        """
+        if not self._can_know:
             return None
         headers = request.headers
         return (
+            self._which(resource),
             request.peer,
             request.secure,
             now_ms // 1000 if self._asks_second else 0,
-            _how(headers, query) if self._asks_how else None,
-            *[matches(resource) for matches in self._resources],
+            headers.get("authorization", "")[:16] if self._asks_how else None,
             *map(headers.get, self._headers),
-            *map(query.get, self._queries),
+            self._of_query(query) if query else None,
         )
-
-    def reason(self, key: Hashable) -> str | None:
-        """Why requests of this key were permitted; None where that is to be decided."""
-        return None if self._known is None else self._known.get(key)
 
     def remember(self, key: Hashable, reason: str) -> None:
         """A request of this key was permitted."""
-        if key is None or self._known is None:
+        if key is None:
             return
-        if len(self._known) >= REMEMBERED_MAX:
-            self._known.clear()
-        self._known[key] = reason
+        if len(self.known) >= REMEMBERED_MAX:
+            self.known.clear()
+        self.known[key] = reason
+
+    def _of_query(self, query: Mapping[str, str]) -> Hashable:
+        signs = [name in query for name in _SIGNS] if self._asks_how else ()
+        return (*signs, *map(query.get, self._queries))
 
 
 class Memory(Generic[Owner]):
@@ -185,12 +202,11 @@ def _matchers(statements: Sequence[CompiledStatement], lookup: Lookup) -> list[M
     return list(found.values())
 
 
-def _how(headers: Mapping[str, str], query: Mapping[str, str]) -> Hashable:
-    """How a request is signed: `rs3gwd.iam.request_side` reads no more of it."""
-    how = headers.get("authorization", "")[:16]
-    if not query:
-        return how
-    return how, "X-Amz-Signature" in query, "Signature" in query, "AWSAccessKeyId" in query
+def _which(matchers: list[Matcher]) -> Callable[[str], Hashable]:
+    """Which of these match a resource."""
+    if len(matchers) == 1:
+        return matchers[0]
+    return lambda resource: tuple([matches(resource) for matches in matchers])
 
 
 def _is_fixed(key: str) -> bool:

@@ -188,7 +188,7 @@ def answer(
 
 def kept(access: BucketAccess) -> int:
     """How many permissions a bucket remembers."""
-    return sum(len(found._known or ()) for _, found in access.memory._found.values())
+    return sum(len(found.known) for _, found in access.memory._found.values())
 
 
 def test_what_is_remembered_is_what_would_be_decided() -> None:
@@ -246,12 +246,12 @@ def test_what_is_remembered_is_bounded() -> None:
     gate = Gate(PRINCIPALS[1], RequestSide(*request_of(source), "us-east-1"), own)
     found = gate._begin("s3:GetObject", access)
     assert access.memory.of("s3:GetObject", own) is found
-    assert found.reason(None) is None
+    found.remember(None, "why")
+    assert not found.known
     for number in range(3 * remembered.REMEMBERED_MAX):
         found.remember(("agent", number), "why")
-        assert found.reason(("agent", number)) == "why"
-        assert found._known is not None
-        assert len(found._known) <= remembered.REMEMBERED_MAX
+        assert found.known["agent", number] == "why"
+        assert len(found.known) <= remembered.REMEMBERED_MAX
     for number in range(2 * remembered.CALLERS_MAX):
         access.memory.begin(f"s3:{number}", own, found)
         assert len(access.memory._found) <= remembered.CALLERS_MAX
