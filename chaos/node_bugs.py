@@ -14,7 +14,6 @@ from unittest.mock import patch
 
 import msgspec
 
-from cluster.layout.layout import LayoutHistory
 from rs3gwd.base.commands import UNCONDITIONAL, AnyCommand, CommandResult, PutObject
 from rs3gwd.base.errors import NoSuchKey, OutcomeUnknown, Overloaded
 from rs3gwd.engine import queries
@@ -28,7 +27,6 @@ from rs3gwd.engine.groups import SYSTEM_GROUP
 from rs3gwd.engine.segments import Ledger
 from rs3gwd.engine.versions import KeyVersions
 from rs3gwd.node.cluster_store import StoreSession
-from rs3gwd.node.layout_following import LayoutFollower
 from rs3gwd.node.layout_sweep import LayoutSweep
 from rs3gwd.node.proposing import Proposer
 
@@ -134,17 +132,6 @@ def _rows_kept_under_a_snapshot() -> Patch:
     return SnapshotInstaller, "_remove", keep
 
 
-def _synced_without_comparing() -> Patch:
-    """A node says that it has all of a version of the layout as soon as all obey it."""
-
-    async def at_once(self: LayoutFollower, history: LayoutHistory) -> None:
-        node, version = self._node, history.current.version
-        if node in history.current.roles and history.synced.get(node, 0) < version:
-            await self._say(lambda known: known.report_synced(node, version))
-
-    return LayoutFollower, "_fill", at_once
-
-
 def _bodies_never_dropped() -> Patch:
     """A node keeps what the layout gives to others."""
 
@@ -163,7 +150,6 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "read_proves_system_only": _read_proves_system_only,
     "read_without_proof": _read_without_proof,
     "rows_kept_under_a_snapshot": _rows_kept_under_a_snapshot,
-    "synced_without_comparing": _synced_without_comparing,
     "unknown_told_as_refused": _unknown_told_as_refused,
 }
 

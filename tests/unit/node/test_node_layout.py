@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -20,6 +21,7 @@ from rs3gwd.engine.check import check
 from rs3gwd.engine.cluster_layout import drop_blobs
 from rs3gwd.engine.group_blobs import lose_blob
 from rs3gwd.engine.groups import SYSTEM_GROUP
+from rs3gwd.node.layout_following import LayoutFollower
 from rs3gwd.testing.cluster_world import (
     ClusterWorld,
     WorldNode,
@@ -310,5 +312,27 @@ def test_the_store_is_whole_after_a_change(tmp_path: Path) -> None:
         await check_all(world, written)
         for node in world.nodes.values():
             assert check(node.engine.environment, node.disk, read_data=True).findings == []
+
+    play(tmp_path, scene, nodes=5)
+
+
+def test_a_node_that_does_not_compare_is_noticed(tmp_path: Path) -> None:
+    """A planted bug: nodes say at once that they have all; what they were given is not there."""
+
+    async def at_once(self: LayoutFollower, history: LayoutHistory) -> None:
+        node, version = self._node, history.current.version
+        if node in history.current.roles and history.synced.get(node, 0) < version:
+            await self._say(lambda known: known.report_synced(node, version))
+
+    async def scene(world: ClusterWorld) -> None:
+        await fill(world)
+        layout = await world.wait_layout()
+        await world.wait_until(lambda: not world.misplaced(layout))
+        with patch.object(LayoutFollower, "_fill", at_once):
+            await change(world.nodes[1], {2: NodeRole("", 0)})
+            layout = await world.wait_layout(holds=lambda it: it.version == 2)
+        with pytest.raises(trio.TooSlowError):
+            await world.wait_until(lambda: not world.misplaced(layout))
+        assert any(node.kept() for node in world.nodes.values())
 
     play(tmp_path, scene, nodes=5)
