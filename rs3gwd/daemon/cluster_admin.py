@@ -97,6 +97,7 @@ class NodeAdmin:
             seen_by=self._number,
             at_ms=self._clock.now_ms(),
             layout=self._layout.picture(reports),
+            copies_wanted=self._config.replication_factor,
             monotonic_s=self._clock.monotonic(),
         )
 

@@ -36,15 +36,17 @@ def find_all(
     groups: Sequence[GroupPicture],
     *,
     layout: LayoutPicture,
+    copies_wanted: int,
     reserves: dict[int, int],
 ) -> list[Finding]:
     """Everything that is not as it should be, the worst first.
 
-    `reserves` are the bytes that each node keeps free.
+    `copies_wanted` is what the node is set to; `reserves` are the bytes that each node keeps free.
     """
     found = [
         *_of_nodes(nodes, groups, layout.copies),
         *_of_layout(layout, {node.node for node in nodes if is_up(node)}),
+        *_of_copies(layout, min(copies_wanted, len(nodes))),
         *_of_groups(groups),
         *(finding for node in nodes for finding in _of_node(node, reserves.get(node.node, 0))),
         *_of_versions(nodes),
@@ -276,6 +278,19 @@ def _of_layout(layout: LayoutPicture, up: set[int]) -> Iterator[Finding]:
         else f"Bodies move to version {layout.version}; it waits for: {names}.",
         "Until it is done a body over 64 KiB needs a majority of its nodes in both versions.",
     )
+
+
+def _of_copies(layout: LayoutPicture, wanted: int) -> Iterator[Finding]:
+    if layout.version and layout.copies < wanted and not layout.is_changing:
+        yield Finding(
+            Severity.NOTICE,
+            "copies_few",
+            "the layout",
+            f"Each body has {layout.copies} copies; there are nodes for {wanted}, which "
+            "`cluster.replication_factor` asks for.",
+            "A node was lost or drained, or an operator wanted it so; "
+            f"`rs3gwctl cluster layout apply --copies {wanted}` makes more.",
+        )
 
 
 def _of_versions(nodes: Sequence[NodePicture]) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ def draw(
     seen_by: int,
     at_ms: int,
     layout: LayoutPicture,
+    copies_wanted: int,
     monotonic_s: float,
 ) -> ClusterPicture:
     """The cluster as node `seen_by` sees it: `reports` of all that answered, and what gossip
@@ -55,7 +56,9 @@ def draw(
         for number in sorted({group.group for report in reports for group in report.groups})
     ]
     reserves = {report.node: report.free_bytes_reserve for report in reports}
-    findings = find_all(nodes, groups, layout=layout, reserves=reserves)
+    findings = find_all(
+        nodes, groups, layout=layout, copies_wanted=copies_wanted, reserves=reserves
+    )
     reads, writes = in_words(groups, findings)
     return ClusterPicture(
         cluster=cluster,

@@ -75,6 +75,7 @@ def look(
     views: list[MemberView] | None = None,
     *,
     history: LayoutHistory = SETTLED,
+    copies_wanted: int = 3,
 ) -> ClusterPicture:
     """The picture that the first of those who report has at 100 s."""
     return draw(
@@ -84,6 +85,7 @@ def look(
         seen_by=reports[0].node,
         at_ms=7,
         layout=draw_layout(history, reports),
+        copies_wanted=copies_wanted,
         monotonic_s=100.0,
     )
 
@@ -251,3 +253,13 @@ def test_a_change_of_the_layout_is_told_and_whoever_holds_it_up() -> None:
     assert ("the layout", "layout_held_up") in codes(picture)
     held = next(each for each in picture.findings if each.code == "layout_held_up")
     assert held.what == "Version 2 waits for nodes that are down: 3."
+
+
+def test_fewer_copies_than_wanted_are_told() -> None:
+    """A notice, as long as there are nodes for more."""
+    two = first_layout({n: NodeRole("", TIB) for n in NODES}, replicas=2, zone_copies_max=2)
+    reports = [report(node) for node in NODES]
+    picture = look(reports, history=two)
+    assert codes(picture) == [("the layout", "copies_few")]
+    assert "--copies 3" in picture.findings[0].meaning
+    assert codes(look(reports, history=two, copies_wanted=2)) == []
