@@ -32,9 +32,9 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from chaos.cluster_nodes import BUCKET, READY_SECONDS_MAX, Node, Nodes, open_nodes
+from chaos.cluster_nodes import BUCKET, READY_SECONDS_MAX, Node, Nodes, Surroundings, open_nodes
 from chaos.histories import ABSENT, Act, Operation, Outcome, Verdict, judge
-from chaos.nemeses import FAULTS, NETWORK_FAULTS, SCENARIOS
+from chaos.nemeses import DISK_FAULTS, FAULTS, NETWORK_FAULTS, SCENARIOS, toothless
 from chaos.network import NoNetwork, why_not
 from chaos.plots import Answered, Band, draw
 from rs3gwd.engine.engine import ENVIRONMENT_DIRECTORY
@@ -61,7 +61,11 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 class Settings(Struct, frozen=True):
-    """One run. A fault of the scenario (of `SCENARIOS`) begins about every `every_s` seconds."""
+    """One run. A fault of the scenario (of `SCENARIOS`) begins about every `every_s` seconds.
+
+    `forget` is a control: power cuts take the syncs of files with this ending for calls that no
+    node ever made.
+    """
 
     seed: int
     folder: Path
@@ -71,6 +75,7 @@ class Settings(Struct, frozen=True):
     clients: int = 9
     keys: int = 24
     every_s: float = 4.0
+    forget: str | None = None
 
 
 class Report(Struct, frozen=True):
@@ -78,7 +83,8 @@ class Report(Struct, frozen=True):
 
     `write_ms` has the times of acknowledged writes: median, 99 of 100, slowest. `after_fault_ms`
     has, for each kind of fault, the slowest such write through the other nodes in the seconds
-    behind its begin, over all its turns: median and slowest.
+    behind its begin, over all its turns: median and slowest. `bites` adds up, for each kind of
+    fault that counts, what it did, and how the nodes answered that it befell.
     """
 
     operations: int
@@ -87,15 +93,23 @@ class Report(Struct, frozen=True):
     problems: list[str]
     write_ms: list[float]
     after_fault_ms: dict[str, list[float]]
+    bites: dict[str, dict[str, int]]
 
 
 class FaultNote(Struct):
-    """When a fault was there; `end` is that of the run where it did not end before."""
+    """When a fault was there; `end` is that of the run where it did not end before.
+
+    `bite` is what it is known to have done, `answers` how its node answered meanwhile, by status
+    (0 for a connection that broke), one count of methods that change something (`PUT 507`) and one
+    of those that do not (`GET 200`).
+    """
 
     fault: str
     node: int
     start: float
     end: float
+    bite: dict[str, int] = {}
+    answers: dict[str, int] = {}
 
 
 class Seen(Struct, frozen=True):
@@ -143,11 +157,16 @@ class ClusterRun:
             settings.folder / "nodes",
             settings.nodes,
             seed=settings.seed,
-            has_network=self.has_network,
-            has_clocks="wrong-clock" in self.faults,
+            surroundings=Surroundings(
+                has_network=self.has_network,
+                has_clocks="wrong-clock" in self.faults,
+                has_disks=any(each in DISK_FAULTS for each in self.faults),
+                forget=settings.forget,
+            ),
         ) as nodes:
             await nodes.heal()
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(nodes.fold_disks)
                 for number in range(settings.clients):
                     nursery.start_soon(self._use, nodes, number)
                 nursery.start_soon(self._break, nodes)
@@ -159,6 +178,7 @@ class ClusterRun:
                 await trio.to_thread.run_sync(node.end, signal.SIGTERM)
             problems = _compare_rows(nodes.all)
         problems += self.judge()
+        problems += toothless(self._bites())
         return self._report(problems)
 
     async def _break(self, nodes: Nodes) -> None:
@@ -170,7 +190,7 @@ class ClusterRun:
             note = FaultNote(fault, node.number, time.monotonic(), 0.0)
             self.notes.append(note)
             try:
-                await FAULTS[fault](nodes, node, self.random)
+                note.bite = dict(await FAULTS[fault](nodes, node, self.random) or {})
             finally:
                 note.end = time.monotonic()
 
@@ -224,14 +244,20 @@ class ClusterRun:
         """The value of an ETag; one that was never written is a value of its own."""
         return self._values.get(etag, f"the unknown ETag {etag}")
 
-    def note(self, key: str, operation: Operation, node: int) -> None:
+    def note_answer(self, node: int, kind: str) -> None:
+        """Writes down how a node answered (`FaultNote.answers`), if it has a fault."""
+        note = self.notes[-1] if self.notes else None
+        if note is not None and note.node == node and not note.end:
+            note.answers[kind] = note.answers.get(kind, 0) + 1
+
+    def note(self, key: str, operation: Operation) -> None:
         """Writes down one operation."""
         self.outcomes[f"{operation.act.name.lower()} {operation.outcome.name.lower()}"] += 1
         self.histories[key].append(operation)
         if operation.outcome is not Outcome.UNKNOWN:
             self.answered.append(Answered(operation.start, operation.end))
         if operation.outcome is Outcome.DONE and operation.act is not Act.READ:
-            self.written.append(Seen(node, operation.start, operation.end))
+            self.written.append(Seen(operation.node, operation.start, operation.end))
 
     # Judgement.
 
@@ -270,6 +296,7 @@ class ClusterRun:
             problems=problems,
             write_ms=_spread([1000 * (each.end - each.start) for each in self.written]),
             after_fault_ms=self._after_faults(),
+            bites=self._bites(),
         )
         verdict = {
             "settings": {**msgspec.to_builtins(self.settings, enc_hook=str)},
@@ -292,6 +319,15 @@ class ClusterRun:
             if times:
                 slowest.setdefault(note.fault, []).append(max(times))
         return {fault: [_spread(each)[0], max(each)] for fault, each in sorted(slowest.items())}
+
+    def _bites(self) -> dict[str, dict[str, int]]:
+        bites: dict[str, Counter[str]] = {}
+        for note in self.notes:
+            if note.bite:
+                found = bites.setdefault(note.fault, Counter())
+                found.update(note.bite)
+                found.update(note.answers)
+        return {fault: dict(sorted(found.items())) for fault, found in sorted(bites.items())}
 
 
 class _Asker:
@@ -403,14 +439,19 @@ class _Asker:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer | None:
+        status = 0
         try:
-            return await self._client.request(method, path, query, headers=headers, body=body)
+            answer = await self._client.request(method, path, query, headers=headers, body=body)
+            status = answer.status
         except ConnectionLost:
             await trio.sleep(0.05)
             return None
+        finally:
+            self._run.note_answer(self._node, f"{'GET' if method == 'GET' else 'PUT'} {status}")
+        return answer
 
     def _note(self, key: str, operation: Operation) -> Outcome:
-        self._run.note(key, operation, self._node)
+        self._run.note(key, msgspec.structs.replace(operation, node=self._node))
         return operation.outcome
 
 
@@ -427,6 +468,8 @@ def run_and_show(settings: Settings) -> bool:
         print(
             f"  slowest write elsewhere after {fault}: median {median:.0f} ms, most {slowest:.0f}"
         )
+    for fault, bites in report.bites.items():
+        print(f"  {fault}: " + ", ".join(f"{count} {what}" for what, count in bites.items()))
     for problem in report.problems:
         print(f"  {problem}")
     if report.problems:

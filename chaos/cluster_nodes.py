@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from msgspec import Struct
 
 from chaos.network import Namespace, Switch
+from chaos.node_disks import DiskState, NodeDisk, build_shims
 from chaos.trace import build_shim
 from rs3gwd.testing.http_client import ConnectionLost, HttpClient
 from rs3gwd.testing.local_cluster import make_plan, start_node
@@ -27,12 +29,14 @@ from rs3gwd.testing.node_process import REGION
 BUCKET = b"/chaos"
 CLOCK_SOURCE = Path(__file__).with_name("clock_shim.c")
 READY_SECONDS_MAX = 60.0
+FOLD_SECONDS = 2.0
 
 
 class Node:
     """One daemon; `port` is that of its S3 endpoint, `place` its namespace where it has one.
 
-    `clock` is the library that makes its clock of day and time one that can be wrong.
+    `clock` is the library that makes its clock of day and time one that can be wrong, `disk` its
+    disk where that can be full or fail.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class Node:
         row: dict[str, Any],
         place: Namespace | None = None,
         clock: Path | None = None,
+        disk: NodeDisk | None = None,
     ) -> None:
         self._plan = plan
         self._row = row
         self._clock = clock
+        self.disk = disk
         self.place = place
         self.number: int = row["number"]
         self.folder = Path(row["folder"])
@@ -58,11 +64,18 @@ class Node:
 
     def start(self) -> None:
         """Starts the daemon from its disk."""
-        environ = {}
+        environ: dict[str, str] = {}
+        libraries: list[Path] = []
+        if self.disk is not None:
+            environ |= self.disk.begin_life()
+            libraries += self.disk.libraries
         if self._clock is not None:
             if not self._clock_file.exists():
                 self.set_clock(0.0)
-            environ = {"LD_PRELOAD": str(self._clock), "CHAOS_CLOCK": str(self._clock_file)}
+            environ["CHAOS_CLOCK"] = str(self._clock_file)
+            libraries.append(self._clock)
+        if libraries:
+            environ["LD_PRELOAD"] = ":".join(map(str, libraries))
         with self.log.open("ab") as output, self.place.entered() if self.place else nullcontext():
             self.process = start_node(self._plan, self._row, output, environ)
 
@@ -123,40 +136,69 @@ class Nodes:
                     raise ChildProcessError(f"node {node.number} has ended: see {node.log}")
                 await trio.sleep(0.1)
 
+    async def fold_disks(self) -> None:
+        """Keeps the records of what nodes did to their disks short, until cancelled."""
+        while True:
+            await trio.sleep(FOLD_SECONDS)
+            for node in self.all:
+                if node.disk is not None:
+                    await trio.to_thread.run_sync(node.disk.fold)
+
     async def heal(self) -> None:
-        """All nodes run, hear each other, and serve. Raises TooSlowError."""
+        """All nodes run, hear each other, have good disks, and serve. Raises TooSlowError."""
         if self.switch is not None:
             self.switch.heal()
         for node in self.all:
+            if node.disk is not None:
+                node.disk.set(DiskState.WELL)
+            if node.process is not None and node.process.poll() is not None:
+                node.end(signal.SIGKILL)
             if node.process is None:
                 node.start()
         for node in self.all:
             await self.wait_serving(node)
 
 
+class Surroundings(Struct, frozen=True):
+    """What the nodes of a run have that can be broken, beside their processes.
+
+    `forget` is the control of `NodeDisk`, for all of them.
+    """
+
+    has_network: bool = False
+    has_clocks: bool = False
+    has_disks: bool = False
+    forget: str | None = None
+
+
 @contextmanager
 def open_nodes(
-    folder: Path, count: int, *, seed: int, has_network: bool, has_clocks: bool
+    folder: Path, count: int, *, seed: int, surroundings: Surroundings
 ) -> Iterator[Nodes]:
     """Nodes that were not started yet; at the end they are killed, and their network is gone.
 
-    Raises NoCompiler where clocks are to be wrong and cannot.
+    Raises NoCompiler where clocks are to be wrong or disks to fail, and cannot.
     """
     os.environ["RS3GW_REGION"] = REGION  # that for which the clients sign
     plan = make_plan(folder, count)
-    clock = build_shim(folder, CLOCK_SOURCE) if has_clocks else None
+    clock = build_shim(folder, CLOCK_SOURCE) if surroundings.has_clocks else None
+    shims = build_shims(folder) if surroundings.has_disks else None
     places: dict[int, Namespace] = {}
     switch = None
     members: list[Node] = []
     try:
-        if has_network:
+        if surroundings.has_network:
             for row in plan["nodes"]:
                 number = row["number"]
                 places[number] = Namespace(f"10.77.0.{number}")
                 port = row["peers"].rpartition(":")[2]
                 row["peers"] = f"{places[number].address}:{port}"
             switch = Switch(places, seed=seed)
-        members += [Node(plan, row, places.get(row["number"]), clock) for row in plan["nodes"]]
+        for row in plan["nodes"]:
+            disk = None
+            if shims is not None:
+                disk = NodeDisk(Path(row["folder"]), shims, forget=surroundings.forget)
+            members.append(Node(plan, row, places.get(row["number"]), clock, disk))
         yield Nodes(members, switch)
     finally:
         for node in members:

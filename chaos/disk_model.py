@@ -147,6 +147,13 @@ class DiskModel:
         self._open: dict[int, _Inode] = {}
         self._syncs: dict[int, list[_Sync]] = {}
 
+    @property
+    def pending_count(self) -> int:
+        """How many changes of files are not durable, those through O_DSYNC left out."""
+        return sum(
+            not change.is_synced for inode in self._files.values() for change in inode.pending
+        )
+
     def load(self, left: dict[str, bytes | None]) -> None:
         """Begins with what an earlier cut left; whatever survived one is durable."""
         for path, content in left.items():
@@ -209,7 +216,8 @@ class DiskModel:
 
     def _set_name(self, path: str, inode: _Inode | None) -> None:
         if inode is None:
-            del self._files[path]
+            # Sockets get their names by bind(2), which is not recorded.
+            self._files.pop(path, None)
         else:
             self._files[path] = inode
         self._names.setdefault(path, _Name()).states.append(inode)

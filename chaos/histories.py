@@ -58,7 +58,7 @@ class Operation(Struct, frozen=True):
     """One operation of one client on one key, between two moments of one clock.
 
     Values are any names that differ where bytes differ. `end` means nothing where the outcome is
-    UNKNOWN.
+    UNKNOWN. `node` is the number of the node that was asked, 0 where there is but one.
     """
 
     act: Act
@@ -67,6 +67,7 @@ class Operation(Struct, frozen=True):
     end: float
     outcome: Outcome = Outcome.DONE
     expected: str = ABSENT
+    node: int = 0
 
 
 class Verdict(Enum):

@@ -28,6 +28,8 @@ from chaos.network import NoNetwork
 from chaos.trace import NoCompiler
 
 SEED_MAX = 1_000_000
+FORGOTTEN = {"segment-syncs": ".seg", "metadata-syncs": ".mdb", "wal-syncs": ".wal"}
+"""Which files' syncs a control leaves out, by the ending of their names."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -74,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", type=Path, help="a trace of powercut kept by an earlier run")
     parser.add_argument(
         "--forget",
-        choices=["segment-syncs", "metadata-syncs", "directory-syncs"],
-        help="powercut: a control: as if the engine had left these syncs out",
+        choices=[*FORGOTTEN, "directory-syncs"],
+        help="powercut, run: a control: as if these syncs had been left out",
     )
     parser.add_argument(
         "--recoveries", type=int, default=8, help="recovery-cut: recoveries that are cut"
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _powercut(options: argparse.Namespace) -> bool:
-    ending = {"segment-syncs": ".seg", "metadata-syncs": ".mdb"}.get(options.forget)
+    ending = FORGOTTEN.get(options.forget)
     plan = powercut.Plan(
         seed=options.seed,
         points=options.points,
@@ -138,6 +140,9 @@ def _sigkill(options: argparse.Namespace) -> bool:
 
 
 def _run_scenario(options: argparse.Namespace) -> bool:
+    if options.forget == "directory-syncs":
+        print("run: directory-syncs are a control of powercut alone")
+        return False
     folder = options.out or Path(tempfile.mkdtemp(prefix="rs3gw-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "nodes").exists():
@@ -149,6 +154,7 @@ def _run_scenario(options: argparse.Namespace) -> bool:
         scenario=options.scenario,
         seconds=options.minutes * 60,
         nodes=options.nodes,
+        forget=FORGOTTEN.get(options.forget),
     )
     return cluster.run_and_show(settings)
 

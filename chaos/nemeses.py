@@ -10,15 +10,21 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import trio
 
 from chaos.cluster_nodes import Node, Nodes
 from chaos.network import CUT, Weather
+from chaos.node_disks import DiskState, NodeDisk
 
-Fault = Callable[[Nodes, Node, random.Random], Awaitable[None]]
+Bite = Mapping[str, int]
+"""What a fault is known to have done, counted: one that did nothing has zeros."""
+
+Fault = Callable[[Nodes, Node, random.Random], Awaitable[Bite | None]]
+"""None from those that cannot miss: a signal, a switch, a clock."""
 
 ROTTEN_PLACES = 20
 STOP_SECONDS_MAX = 40
@@ -112,6 +118,85 @@ async def set_wrong_clock(nodes: Nodes, node: Node, source: random.Random) -> No
         node.set_clock(0.0)
 
 
+async def fill_disk(nodes: Nodes, node: Node, source: random.Random) -> Bite:
+    """The node's disk has no room, and later has it again: it refuses new bodies meanwhile."""
+    return await _with_disk(node, DiskState.NO_GROWTH, source.uniform(2.0, 6.0))
+
+
+async def refuse_all_writes(nodes: Nodes, node: Node, source: random.Random) -> Bite:
+    """There is no room even for what was allocated before, as on a full file system that copies on
+    write. The daemon may end over it; it is started again, as systemd does."""
+    bite = await _with_disk(node, DiskState.NO_ROOM, source.uniform(1.0, 4.0))
+    if node.process is not None and node.process.poll() is not None:
+        node.end(signal.SIGKILL)
+        nodes.start(node)
+    return bite
+
+
+async def fail_disk(nodes: Nodes, node: Node, source: random.Random) -> Bite:
+    """Writes and syncs of the node fail, or its syncs alone; then it is killed and gets a good
+    disk, which has what a failing one may have kept of writes that were not synced."""
+    state = source.choice([DiskState.NO_WRITES, DiskState.NO_SYNCS])
+    bite = await _with_disk(node, state, source.uniform(1.0, 4.0))
+    return {**bite, **await _cut_power([node], source, nodes)}
+
+
+async def cut_power(nodes: Nodes, node: Node, source: random.Random) -> Bite:
+    """The node falls, and of what it did not sync any part is lost."""
+    bite = await _cut_power([node], source, nodes)
+    await trio.sleep(source.uniform(0.0, 2.0))
+    return bite
+
+
+async def cut_all_power(nodes: Nodes, node: Node, source: random.Random) -> Bite:
+    """The same of all nodes within milliseconds."""
+    bite = await _cut_power(nodes.all, source, nodes)
+    await trio.sleep(source.uniform(2.0, 4.0))
+    return bite
+
+
+async def _cut_power(members: Sequence[Node], source: random.Random, nodes: Nodes) -> Bite:
+    for each in members:
+        if each.process is not None:
+            each.send(signal.SIGKILL)
+    found: Counter[str] = Counter()
+    for each in members:
+        each.end(signal.SIGKILL)
+        loss = await trio.to_thread.run_sync(_disk_of(each).lose_power, source)
+        found.update(
+            {
+                "writes not synced": loss.pending,
+                "files changed": loss.changed,
+                "files gone": loss.gone,
+                loss.choice: 1,
+            }
+        )
+    for each in members:
+        nodes.start(each)
+    return found
+
+
+async def _with_disk(node: Node, state: DiskState, seconds: float) -> Bite:
+    disk = _disk_of(node)
+    before = disk.denials()
+    disk.set(state)
+    try:
+        await trio.sleep(seconds)
+    finally:
+        disk.set(DiskState.WELL)
+    after = disk.denials()
+    return {
+        "calls denied": after.writes + after.syncs - before.writes - before.syncs,
+        "told full": after.told_full - before.told_full,
+        state.name.lower().replace("_", " "): 1,
+    }
+
+
+def _disk_of(node: Node) -> NodeDisk:
+    assert node.disk is not None, "the scenario has disks that can fail"
+    return node.disk
+
+
 def _flip(path: Path, source: random.Random) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -164,8 +249,36 @@ NETWORK_FAULTS: dict[str, Fault] = {
     "slow": slow,
     "lose": lose,
 }
-FAULTS = PROCESS_FAULTS | NETWORK_FAULTS
+DISK_FAULTS: dict[str, Fault] = {
+    "full-disk": fill_disk,
+    "no-room": refuse_all_writes,
+    "failing-disk": fail_disk,
+    "power-cut": cut_power,
+    "power-cut-all": cut_all_power,
+}
+FAULTS = PROCESS_FAULTS | NETWORK_FAULTS | DISK_FAULTS
 """All faults by name."""
+
+BITES: dict[str, tuple[str, ...]] = {
+    "full-disk": ("told full", "PUT 507", "GET 200"),
+    "no-room": ("calls denied",),
+    "failing-disk": ("calls denied",),
+    "power-cut": ("writes not synced",),
+    "power-cut-all": ("writes not synced",),
+}
+"""What there must be some of when all turns of a fault in a run are added up: what it did, and how
+its node answered meanwhile."""
+
+
+def toothless(bites: Mapping[str, Bite]) -> list[str]:
+    """What is missing of `BITES`, for each fault that came."""
+    return [
+        f"{fault}: no {each}"
+        for fault, found in bites.items()
+        for each in BITES.get(fault, ())
+        if not found.get(each)
+    ]
+
 
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "calm": (),
@@ -180,6 +293,12 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "slow-node": ("slow",),
     "bit-rot": ("rot",),
     "clocks": ("wrong-clock", "kill", "stop"),
+    "full-disk": ("full-disk",),
+    "no-room": ("no-room",),
+    "failing-disk": ("failing-disk",),
+    "power-cut": ("power-cut",),
+    "power-cut-all": ("power-cut-all",),
+    "disks": tuple(DISK_FAULTS),
     "everything": tuple(FAULTS),
 }
 """What `python3 -m chaos run` can be told: the faults that a run draws from."""

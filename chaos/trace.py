@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from msgspec import Struct
 
@@ -90,10 +91,10 @@ def record(
     """
     environment = dict(os.environ)
     environment["LD_PRELOAD"] = str(shim)
-    environment["RS3GW_TRACE_ROOT"] = str(root.resolve())
-    environment["RS3GW_TRACE_LOG"] = str(log)
+    environment["CHAOS_TRACE_ROOT"] = str(root.resolve())
+    environment["CHAOS_TRACE_LOG"] = str(log)
     if failure is not None:
-        environment["RS3GW_TRACE_FAIL"] = (
+        environment["CHAOS_TRACE_FAIL"] = (
             f"{failure.kind.value} {failure.first} {failure.count} {failure.error_number} "
             f"{failure.ending}"
         )
@@ -103,15 +104,27 @@ def record(
 def read_trace(log: Path) -> Iterator[TraceEvent]:
     """The records of a log, in order."""
     with log.open("rb") as file:
-        while head := file.read(_HEAD.size):
+        yield from read_records(file)
+
+
+def read_records(file: BinaryIO) -> Iterator[TraceEvent]:
+    """The whole records from here on; the file is left at the first that is not whole, as the end
+    of a log is while its process writes, or was killed while it wrote."""
+    while True:
+        start = file.tell()
+        head = file.read(_HEAD.size)
+        if len(head) == _HEAD.size:
             letter, flags, path_bytes, descriptor, offset, data_bytes = _HEAD.unpack(head)
-            path = file.read(path_bytes).decode()
-            yield TraceEvent(
-                kind=Kind(letter.decode()),
-                path=path,
-                descriptor=descriptor,
-                offset=offset,
-                data=file.read(data_bytes),
-                is_synced=bool(flags & _FLAG_SYNCED),
-                is_directory=bool(flags & _FLAG_DIRECTORY),
-            )
+            rest = file.read(path_bytes + data_bytes)
+        if len(head) < _HEAD.size or len(rest) < path_bytes + data_bytes:
+            file.seek(start)
+            return
+        yield TraceEvent(
+            kind=Kind(letter.decode()),
+            path=rest[:path_bytes].decode(),
+            descriptor=descriptor,
+            offset=offset,
+            data=rest[path_bytes:],
+            is_synced=bool(flags & _FLAG_SYNCED),
+            is_directory=bool(flags & _FLAG_DIRECTORY),
+        )

@@ -1,7 +1,7 @@
 /* Records every change that a process makes to the files below one directory.
  *
- * Loaded with LD_PRELOAD. RS3GW_TRACE_ROOT is the directory (absolute, without a symbolic link),
- * RS3GW_TRACE_LOG the log. Each record is appended to the log under one lock, together with the
+ * Loaded with LD_PRELOAD. CHAOS_TRACE_ROOT is the directory (absolute, without a symbolic link),
+ * CHAOS_TRACE_LOG the log. Each record is appended to the log under one lock, together with the
  * call itself, so that the log's order is the order of the effects. A sync has two records, one
  * before and one after the call: only what was logged before the first is durable by the second.
  *
@@ -11,7 +11,7 @@
  * so). Writes through a shared mapping are not seen: LMDB without MDB_WRITEMAP makes none to its
  * data file, and the contents of its lock file mean nothing after a crash.
  *
- * With RS3GW_TRACE_FAIL ("KIND FIRST COUNT ERRNO ENDING") it also lets calls fail, undone and
+ * With CHAOS_TRACE_FAIL ("KIND FIRST COUNT ERRNO ENDING") it also lets calls fail, undone and
  * unrecorded: those of kind `s` (sync) or `w` (write) on paths with that ending, COUNT of them
  * beginning with number FIRST (from 0).
  *
@@ -69,12 +69,12 @@ static void append(const void *data, size_t length) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *wanted = getenv("RS3GW_TRACE_ROOT");
-    const char *log = getenv("RS3GW_TRACE_LOG");
+    const char *wanted = getenv("CHAOS_TRACE_ROOT");
+    const char *log = getenv("CHAOS_TRACE_LOG");
     if (!wanted || !log || strlen(wanted) >= sizeof root) return;
     strcpy(root, wanted);
     root_length = strlen(root);
-    const char *failing = getenv("RS3GW_TRACE_FAIL");
+    const char *failing = getenv("CHAOS_TRACE_FAIL");
     if (failing && sscanf(failing, "%c %ld %ld %d %63s", &fail_kind, &fail_first, &fail_count,
                           &fail_errno, fail_ending) != 5) die();
     log_descriptor = (int)syscall(SYS_openat, AT_FDCWD, log,
