@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from s3_world import S3World
@@ -17,12 +18,20 @@ ON_THREE = {
     "test_forged": True,
     "test_iam_clients": False,
     "test_injection": True,
+    "test_key_uses": True,
     "test_malformed": True,
     "test_strangers": True,
     "test_sts_clients": True,
     "test_web_identity": True,
 }
-"""The files that make their worlds in each test; whether on three nodes in the long run alone."""
+"""The files that make their worlds in each test; whether on three nodes in the long run alone.
+
+Those of test_iam_forged and test_session_forged have one world for the whole file: they stand on
+`file_ground`. test_brake stands on no nodes: what an address may try is each process's own affair,
+of which nothing goes between workers or nodes. test_admin_api has a cluster of its own,
+test_encryption_paths looks into the reference store, test_malformed_wire is about the front, and
+test_no_garbage about what one process holds.
+"""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,16 +44,40 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def ground(request: pytest.FixtureRequest) -> Iterator[None]:
     """Worlds made in the test stand on the reference store, or each on three nodes of its own."""
+    if getattr(request, "param", "one") == "one":
+        yield
+        return
+    with _three_nodes():
+        yield
+
+
+@pytest.fixture(
+    scope="module",
+    params=["one", pytest.param("three", marks=pytest.mark.long)],
+    name="file_ground",
+)
+def ground_of_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As `ground`, for a file whose tests share a world."""
+    if request.param == "one":
+        yield
+        return
+    with _three_nodes():
+        yield
+
+
+@contextmanager
+def _three_nodes() -> Iterator[None]:
+    """Gives each world that is made three nodes, and ends them."""
     made: list[ThreeNodes] = []
 
     def open_nodes() -> ThreeNodes:
         made.append(ThreeNodes())
         return made[-1]
 
-    if getattr(request, "param", "one") == "three":
-        monkeypatch.setattr(S3World, "open_nodes", staticmethod(open_nodes))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3World, "open_nodes", staticmethod(open_nodes))
+        yield
     for nodes in made:
         nodes.close()

@@ -12,6 +12,7 @@ from botocore.session import Session
 from msgspec.structs import replace
 from s3_world import ALICE, HOST, SECRET, Answer, S3World, make_request
 
+from rs3gwd.base.commands import PutIdentity
 from rs3gwd.base.http import Request
 from rs3gwd.base.identities import IdentityKind, IdentityRecord
 from rs3gwd.base.records import AccessKeyRecord, AccessKeyStatus
@@ -44,11 +45,12 @@ FIELDS = {
 }
 
 
-def make_world() -> S3World:
+@pytest.fixture(scope="module")
+def world(file_ground: None) -> S3World:
     """Alice's account with bob, who has a key and no policy, and an inactive key."""
     world = S3World(web_documents=FakeIssuer())
     record = IdentityRecord(ALICE.canonical_id, IdentityKind.USER, "bob", "/", "AIDABOB", 1)
-    world.store.state.identities[ALICE.canonical_id, IdentityKind.USER, "bob"] = record
+    trio.run(world.store.submit, PutIdentity(record, 0))
     for key_id, user, status in (
         (USER_KEY, "bob", AccessKeyStatus.ACTIVE),
         (INACTIVE_KEY, "", AccessKeyStatus.INACTIVE),
@@ -58,39 +60,43 @@ def make_world() -> S3World:
     return world
 
 
-WORLD = make_world()
-
-
 def signed(row: Row, *, key: str = "", secret: str = SECRET, scope: str = "") -> Request:
     """A request for an action with all its parameters, signed as alice or by a key."""
     fields = {"Action": row.name, "Version": row.service.version, **FIELDS}
     body = urlencode(fields).encode()
     headers = {"host": HOST, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     aws = AWSRequest(method="POST", url=f"http://{HOST}/", headers=headers, data=body)
-    credentials = Credentials(key or WORLD.key_id(ALICE), secret)
+    credentials = Credentials(key or S3World.key_id(ALICE), secret)
     SigV4Auth(credentials, scope or row.service.scope, "us-east-1").add_auth(aws)
     given = {name.lower(): value for name, value in aws.headers.items()}
     return make_request("POST", "/", {**given, "content-length": str(len(body))}, body)
 
 
-def send(request: Request) -> Answer:
+def send(world: S3World, request: Request) -> Answer:
     """What the service answers."""
-    return trio.run(WORLD.send, request)
+    return trio.run(world.send, request)
+
+
+def state_of(world: S3World) -> object:
+    """All that may not change."""
+    if world.nodes is not None:
+        return world.snapshot()
+    return world.snapshot(), dict(world.store.state.identities)
 
 
 @pytest.mark.parametrize("row", QUERY_OPERATIONS, ids=lambda row: row.name)
-def test_no_action_works_for_those_who_may_not(row: Row) -> None:
+def test_no_action_works_for_those_who_may_not(world: S3World, row: Row) -> None:
     """A forged signature, a wrong secret, a key that is off or unknown, a user without policy."""
-    before = WORLD.snapshot(), dict(WORLD.store.state.identities)
+    before = state_of(world)
     request = signed(row)
     forged = request.headers["authorization"]
     digit = "1" if forged[-1] == "0" else "0"
     headers = {**request.headers, "authorization": forged[:-1] + digit}
     refusals = {
-        "forged": send(replace(request, headers=headers)),
-        "wrong secret": send(signed(row, secret=SECRET + "x")),
-        "inactive": send(signed(row, key=INACTIVE_KEY)),
-        "unknown": send(signed(row, key="AKIANOBODY0000000000")),
+        "forged": send(world, replace(request, headers=headers)),
+        "wrong secret": send(world, signed(row, secret=SECRET + "x")),
+        "inactive": send(world, signed(row, key=INACTIVE_KEY)),
+        "unknown": send(world, signed(row, key="AKIANOBODY0000000000")),
     }
     codes = {name: (each.status, each.text("Error/Code")) for name, each in refusals.items()}
     assert codes == {
@@ -99,44 +105,46 @@ def test_no_action_works_for_those_who_may_not(row: Row) -> None:
         "inactive": (403, "InvalidClientTokenId"),
         "unknown": (403, "InvalidClientTokenId"),
     }
-    by_user = send(signed(row, key=USER_KEY))
+    by_user = send(world, signed(row, key=USER_KEY))
     if row.is_free:
         assert by_user.status == 200
     elif row.is_unsigned:
         assert (by_user.status, by_user.text("Error/Code")) == (400, "InvalidIdentityToken")
     else:
         assert (by_user.status, by_user.text("Error/Code")) == (403, "AccessDenied")
-    assert before == (WORLD.snapshot(), dict(WORLD.store.state.identities))
+    assert before == state_of(world)
 
 
-def test_the_body_is_signed() -> None:
+def test_the_body_is_signed(world: S3World) -> None:
     """A form that was changed on the way is refused, whatever it asks for."""
     request = signed(QUERY_OPERATIONS[0])
     other = signed(QUERY_OPERATIONS[1])
-    assert send(replace(request, body=other.body)).text("Error/Code") == "SignatureDoesNotMatch"
+    assert (
+        send(world, replace(request, body=other.body)).text("Error/Code") == "SignatureDoesNotMatch"
+    )
 
 
-def test_a_signature_for_one_service_is_none_for_another() -> None:
+def test_a_signature_for_one_service_is_none_for_another(world: S3World) -> None:
     """Neither S3's for IAM, nor IAM's for STS, nor IAM's for a request of S3."""
     row = QUERY_OPERATIONS[0]
-    assert send(signed(row, scope="s3")).status >= 400
-    assert send(signed(row, scope="sts")).text("Error/Code") == "InvalidAction"
+    assert send(world, signed(row, scope="s3")).status >= 400
+    assert send(world, signed(row, scope="sts")).text("Error/Code") == "InvalidAction"
     for_iam = signed(row)
-    answer = send(replace(for_iam, method="GET"))
+    answer = send(world, replace(for_iam, method="GET"))
     assert answer.status >= 400
     assert b"ListAllMyBucketsResult" not in answer.body
 
 
-def test_bodies_are_bounded_and_forms_read_strictly() -> None:
+def test_bodies_are_bounded_and_forms_read_strictly(world: S3World) -> None:
     """Too long, a parameter twice, not UTF-8: refused before anything is done."""
     request = signed(QUERY_OPERATIONS[0])
-    assert send(replace(request, content_length=1 << 20)).status == 413
+    assert send(world, replace(request, content_length=1 << 20)).status == 413
     for body in (b"Action=ListUsers&Action=GetUser", b"Action=%ff", b"", b"Action=Nonsense"):
         headers = {"host": HOST}
         aws = AWSRequest(method="POST", url=f"http://{HOST}/", headers=headers, data=body)
-        SigV4Auth(Credentials(WORLD.key_id(ALICE), SECRET), "iam", "us-east-1").add_auth(aws)
+        SigV4Auth(Credentials(world.key_id(ALICE), SECRET), "iam", "us-east-1").add_auth(aws)
         given = {name.lower(): value for name, value in aws.headers.items()}
-        answer = send(make_request("POST", "/", given, body))
+        answer = send(world, make_request("POST", "/", given, body))
         assert answer.status == 400
         assert answer.text("Error/Code") in ("ValidationError", "MissingAction", "InvalidAction")
 

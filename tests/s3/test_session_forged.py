@@ -76,7 +76,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
+def scene(file_ground: None) -> Scene:
     """One for all tests, none of which changes it."""
     return Scene()
 
@@ -158,6 +158,7 @@ def test_a_token_is_signed_and_given_once(scene: Scene) -> None:
     assert scene.send(late).code == "AccessDenied"
 
 
+@pytest.mark.usefixtures("file_ground")
 def test_a_presigned_request_ends_with_its_session() -> None:
     """However long it was presigned for; a form too."""
     scene = Scene()
