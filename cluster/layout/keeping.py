@@ -1,9 +1,9 @@
 """What the cluster does to its layout by itself, one step at a time.
 
 Picture: a caretaker who sets chairs for guests and takes away those of guests who will not return,
-but moves nobody who sits. He makes the first layout; gives every voter a role, since whoever writes
-must be waited for; lets new voters hold copies while fewer nodes than copies do; takes out nodes
-that were removed. All else is for the operator.
+but moves nobody who sits. He makes the first layout; gives every member a role, since whoever
+writes must be waited for; lets new members hold copies while fewer nodes than copies do; takes out
+nodes that were removed. All else is for the operator.
 
 What it is not: it does not know who is alive, and waits for nobody. `next_step` is asked again and
 again, by one node at a time or by several: a step is made from one history and is void for another.
@@ -31,7 +31,7 @@ Told = Callable[[NodeId], NodeRole | None]
 def next_step(
     history: LayoutHistory | None,
     *,
-    voters: Collection[NodeId],
+    members: Collection[NodeId],
     removed: Collection[NodeId],
     told: Told,
     copies: int,
@@ -39,10 +39,10 @@ def next_step(
 ) -> LayoutHistory | None:
     """The history after the next step; None when there is nothing to do, or not yet.
 
-    `voters` are those of the system group, `removed` the nodes that nobody talks to any more,
-    `copies` as many as there are to be once there are nodes enough.
+    `members` are those who have caught up with the system group, `removed` the nodes that nobody
+    talks to any more, `copies` as many as there are to be once there are nodes enough.
     """
-    present = sorted({*voters} - {*removed})
+    present = sorted({*members} - {*removed})
     if history is None:
         return _first(present, told, copies, partitions)
     gone = [node for node in history.participants() if node in removed]
@@ -99,7 +99,7 @@ def _without(history: LayoutHistory, gone: list[NodeId]) -> LayoutHistory | None
 def _with_new(
     history: LayoutHistory, present: list[NodeId], told: Told, copies: int
 ) -> LayoutHistory | None:
-    """New voters: as holders while there are fewer than copies, else with a role alone."""
+    """New members: as holders while there are fewer than copies, else with a role alone."""
     current = history.current
     new = {node: role for node in present if (role := _role_of(node, current, told)) is not None}
     if not new:

@@ -83,7 +83,7 @@ class LayoutAdmin:
     def _plan(self, history: LayoutHistory, change: LayoutChange) -> Plan:
         keeper = self._layout.keeper
         try:
-            return make_plan(history, change, members=keeper.voters(), told=keeper.told)
+            return make_plan(history, change, members=keeper.members(), told=keeper.told)
         except TransitionUnderWay as error:
             raise LayoutBusy(str(error)) from error
         except LayoutError as error:

@@ -211,6 +211,7 @@ class _Builder(Struct, frozen=True):
             self.host,
             liveness=ports.liveness,
             copies=settings.copies,
+            voters_max=settings.host.voters_max,
             settings=settings.layout,
         )
         buckets = BucketCoordinator(

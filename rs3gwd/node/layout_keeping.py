@@ -44,6 +44,7 @@ class LayoutKeeper:
         *,
         liveness: Liveness | None,
         copies: int,
+        voters_max: int,
         settings: KeepingSettings,
     ) -> None:
         self._host = host
@@ -51,6 +52,7 @@ class LayoutKeeper:
         self._changes = changes
         self._liveness = liveness
         self._copies = copies
+        self._voters_max = voters_max
         self._settings = settings
         self._log = structlog.get_logger()
 
@@ -77,17 +79,21 @@ class LayoutKeeper:
                 return NodeRole(view.metadata.zone, view.metadata.capacity_bytes)
         return None
 
-    def voters(self) -> tuple[int, ...]:
-        """Those of the system group."""
+    def members(self) -> tuple[int, ...]:
+        """Those of the system group who have caught up with it: its voters and, once there are as
+        many voters as there are to be, those who only learn."""
         status = next((each for each in self._host.status() if each.group == SYSTEM_GROUP), None)
-        return () if status is None else tuple(status.members.voters)
+        if status is None:
+            return ()
+        voters, learners = tuple(status.members.voters), tuple(status.members.learners)
+        return voters if len(voters) < self._voters_max else tuple(sorted(voters + learners))
 
     def _step(self, history: LayoutHistory | None) -> LayoutHistory | None:
         records = self._engine.look_up(list_nodes)
         going = {each.number for each in records if each.state is not NodeState.MEMBER}
         return next_step(
             history,
-            voters=[node for node in self.voters() if node not in going],
+            members=[node for node in self.members() if node not in going],
             removed={each.number for each in records if each.state is NodeState.REMOVED},
             told=self.told,
             copies=self._copies,

@@ -35,6 +35,7 @@ class LayoutParts:
         *,
         liveness: Liveness | None,
         copies: int,
+        voters_max: int,
         settings: LayoutSettings,
     ) -> None:
         self.placement = placement
@@ -54,6 +55,7 @@ class LayoutParts:
             self.changes,
             liveness=liveness,
             copies=copies,
+            voters_max=voters_max,
             settings=settings.keeping,
         )
         self.sweep = LayoutSweep(

@@ -208,6 +208,27 @@ def test_every_node_falls_in_the_middle_of_a_change(tmp_path: Path) -> None:
     play(tmp_path, scene, nodes=5)
 
 
+def test_a_node_beyond_the_voters_holds_copies_too(tmp_path: Path) -> None:
+    """The sixth node only learns; it stands by until it is given something, and then holds it."""
+
+    async def scene(world: ClusterWorld) -> None:
+        written = await fill(world)
+        six = world.start(6)
+        await six.is_up.wait()
+        leader = await world.wait_leader(SYSTEM_GROUP)
+        await leader.cluster.host.add_node(6)
+        layout = await world.wait_layout(holds=lambda it: 6 in it.roles)
+        assert 6 not in layout.counts()
+        assert 6 in leader.cluster.host.status()[0].members.learners
+        await change(world.nodes[1], {6: NodeRole("", 1 << 40), 1: NodeRole("", 0)})
+        layout = await world.wait_layout(holds=lambda it: 6 in it.counts())
+        await world.wait_until(lambda: not world.misplaced(layout))
+        assert six.kept()
+        await check_all(world, written)
+
+    play(tmp_path, scene, nodes=5)
+
+
 def test_a_deleted_object_is_nowhere(tmp_path: Path) -> None:
     """What is deleted while its partition moves leaves no bytes on any node."""
 

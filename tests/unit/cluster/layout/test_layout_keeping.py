@@ -19,7 +19,7 @@ def role_of(node: NodeId) -> NodeRole | None:
 
 def step(
     history: LayoutHistory | None,
-    voters: Collection[int],
+    members: Collection[int],
     removed: Collection[int] = (),
     *,
     copies: int = 3,
@@ -27,7 +27,7 @@ def step(
     """The next step."""
     return next_step(
         history,
-        voters=voters,
+        members=members,
         removed=removed,
         told=role_of,
         copies=copies,
@@ -47,7 +47,7 @@ def settled(history: LayoutHistory | None) -> LayoutHistory:
     return history
 
 
-def test_the_first_layout_waits_until_every_voter_has_told() -> None:
+def test_the_first_layout_waits_until_every_member_has_told() -> None:
     """Then each holds what it can, with as many copies as there are nodes, at most those wanted."""
     assert step(None, ()) is None
     assert step(None, (1, 9)) is None
@@ -61,7 +61,7 @@ def test_the_first_layout_waits_until_every_voter_has_told() -> None:
     assert set(five.current.counts()) == {1, 2, 3, 4, 5}
 
 
-def test_new_voters_hold_copies_until_there_are_enough() -> None:
+def test_new_members_hold_copies_until_there_are_enough() -> None:
     """The second and the third come in whole, the fourth stands by with a role alone."""
     history = settled(step(None, (1,)))
     for node, copies in ((2, 2), (3, 3)):
@@ -76,7 +76,7 @@ def test_new_voters_hold_copies_until_there_are_enough() -> None:
 
 
 def test_nothing_else_is_begun_while_a_change_is_under_way() -> None:
-    """One change at a time, and a voter that has told nothing is waited for."""
+    """One change at a time, and a member that has told nothing is waited for."""
     history = settled(step(None, (1,)))
     changing = step(history, (1, 2))
     assert step(changing, (1, 2, 3)) is None
