@@ -10,7 +10,7 @@ of one condition; and the rows of all groups must be the same on all nodes, by h
 
 A listing counts as a read of every key, those that it does not show included. An answer that says
 neither yes nor no (a broken connection, a 5xx) is an unknown outcome: the request may take effect
-at any time.
+at any time. One for which no connection could be made is none.
 
 Everything is kept in the evidence folder: the history of each key, the log of each node, the times
 of the faults, the verdict, and a picture of throughput and latency around the faults.
@@ -42,7 +42,7 @@ from rs3gwd.engine.environment import Environment
 from rs3gwd.engine.group_rows import RowDigest, group_rows
 from rs3gwd.engine.groups import read_cluster
 from rs3gwd.engine.tables import Table
-from rs3gwd.testing.http_client import Answer, ConnectionLost, HttpClient
+from rs3gwd.testing.http_client import Answer, ConnectionLost, HttpClient, NotConnected
 
 PAUSE_SECONDS = 0.005
 """Between the requests of one client: a few overlap on each key, as `histories` likes it."""
@@ -142,6 +142,7 @@ class ClusterRun:
         }
         self.outcomes: Counter[str] = Counter()
         self.notes: list[FaultNote] = []
+        self.fallen: list[str] = []
         self.answered: list[Answered] = []
         self.written: list[Seen] = []
         self._count = 0
@@ -169,20 +170,28 @@ class ClusterRun:
                 nursery.start_soon(nodes.fold_disks)
                 for number in range(settings.clients):
                     nursery.start_soon(self._use, nodes, number)
-                nursery.start_soon(self._break, nodes)
+                nursery.start_soon(self._break, nodes, nursery.cancel_scope)
                 await trio.sleep(settings.seconds)
                 nursery.cancel_scope.cancel()
-            await nodes.heal()
-            await self._read_all(nodes)
-            for node in nodes.all:
-                await trio.to_thread.run_sync(node.end, signal.SIGTERM)
-            problems = _compare_rows(nodes.all)
+            problems = await self._end(nodes)
         problems += self.judge()
         problems += toothless(self._bites())
         return self._report(problems)
 
-    async def _break(self, nodes: Nodes) -> None:
-        """One node, or one link, at a time is a minority, of three nodes and more."""
+    async def _end(self, nodes: Nodes) -> list[str]:
+        """All are whole again and shown; what is wrong with that."""
+        try:
+            await nodes.heal()
+            await self._read_all(nodes)
+        except (ChildProcessError, trio.TooSlowError) as error:
+            return [*self.fallen, f"the cluster is not whole again: {error}"]
+        for node in nodes.all:
+            await trio.to_thread.run_sync(node.end, signal.SIGTERM)
+        return [*self.fallen, *_compare_rows(nodes.all)]
+
+    async def _break(self, nodes: Nodes, scope: trio.CancelScope) -> None:
+        """One node, or one link, at a time is a minority, of three nodes and more. A node that does
+        not come back ends the run."""
         while self.faults:
             await trio.sleep(self.settings.every_s * self.random.uniform(0.5, 1.0))
             node = self.random.choice(nodes.all)
@@ -191,6 +200,9 @@ class ClusterRun:
             self.notes.append(note)
             try:
                 note.bite = dict(await FAULTS[fault](nodes, node, self.random) or {})
+            except (ChildProcessError, trio.TooSlowError) as error:
+                self.fallen.append(f"after {fault} of node {node.number}: {error}")
+                scope.cancel()
             finally:
                 note.end = time.monotonic()
 
@@ -337,6 +349,7 @@ class _Asker:
         self._run = run
         self._client = client
         self._node = node
+        self._was_sent = True
 
     async def read(self, key: str) -> Outcome:
         """GET."""
@@ -426,8 +439,9 @@ class _Asker:
                 outcome = Outcome.REFUSED
         finally:
             # Also when the run ends: the request may have left, and may take effect.
-            operation = Operation(act, value, start, time.monotonic(), outcome, expected)
-            self._note(key, operation)
+            if self._was_sent:
+                operation = Operation(act, value, start, time.monotonic(), outcome, expected)
+                self._note(key, operation)
         return outcome
 
     async def _ask(
@@ -440,10 +454,12 @@ class _Asker:
         body: bytes = b"",
     ) -> Answer | None:
         status = 0
+        self._was_sent = True
         try:
             answer = await self._client.request(method, path, query, headers=headers, body=body)
             status = answer.status
-        except ConnectionLost:
+        except ConnectionLost as error:
+            self._was_sent = not isinstance(error, NotConnected)
             await trio.sleep(0.05)
             return None
         finally:
@@ -476,6 +492,7 @@ def run_and_show(settings: Settings) -> bool:
         print(
             f"  again: python3 -m chaos run {settings.scenario} --seed {settings.seed} "
             f"--minutes {settings.seconds / 60:g}"
+            + (f" (all syncs of *{settings.forget} forgotten)" if settings.forget else "")
         )
     return not report.problems
 

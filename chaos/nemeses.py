@@ -38,12 +38,16 @@ async def kill(nodes: Nodes, node: Node, source: random.Random) -> None:
 
 
 async def kill_all(nodes: Nodes, node: Node, source: random.Random) -> None:
-    """SIGKILL to every node within milliseconds: what is acknowledged is on disks."""
+    """SIGKILL to every node within milliseconds: what is acknowledged is on disks. It is over when
+    all serve again, so that each turn meets writes that were acknowledged since the last."""
+    for each in nodes.all:
+        each.send(signal.SIGKILL)
     for each in nodes.all:
         each.end(signal.SIGKILL)
     for each in nodes.all:
         nodes.start(each)
-    await trio.sleep(source.uniform(2.0, 4.0))
+    for each in nodes.all:
+        await nodes.wait_serving(each)
 
 
 async def stop(nodes: Nodes, node: Node, source: random.Random) -> None:
@@ -149,9 +153,10 @@ async def cut_power(nodes: Nodes, node: Node, source: random.Random) -> Bite:
 
 
 async def cut_all_power(nodes: Nodes, node: Node, source: random.Random) -> Bite:
-    """The same of all nodes within milliseconds."""
+    """The same of all nodes within milliseconds. It is over when all serve again."""
     bite = await _cut_power(nodes.all, source, nodes)
-    await trio.sleep(source.uniform(2.0, 4.0))
+    for each in nodes.all:
+        await nodes.wait_serving(each)
     return bite
 
 

@@ -85,8 +85,9 @@ class NodeDisk:
     """The disk of the node whose data is in `folder`.
 
     `forget` is the control: syncs of files with this ending are taken for calls that were never
-    made. The files beside the folder belong to it: `.disk` tells the library, `.trace` is the
-    record. Its methods block, and may be called from any thread.
+    made, from the second life on: a file whose very head is gone would be found too easily. The
+    files beside the folder belong to it: `.disk` tells the library, `.trace` is the record. Its
+    methods block, and may be called from any thread.
     """
 
     def __init__(self, folder: Path, shims: Shims, *, forget: str | None = None) -> None:
@@ -106,8 +107,12 @@ class NodeDisk:
     def begin_life(self) -> dict[str, str]:
         """To be called before each start of the node; gives what its environment needs."""
         with self._lock:
-            self._model = DiskModel(ignore_data_syncs=self._forget)
-            self._model.load(read_folder(self._folder))
+            left = read_folder(self._folder)
+            ending = self._forget
+            if ending is not None and not any(name.endswith(ending) for name in left):
+                ending = None
+            self._model = DiskModel(ignore_data_syncs=ending)
+            self._model.load(left)
             self._trace.write_bytes(b"")
             self._folded_bytes = 0
         return {

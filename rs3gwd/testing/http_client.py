@@ -32,6 +32,10 @@ class ConnectionLost(Exception):
     """The connection broke before the whole answer was here; the request may have taken place."""
 
 
+class NotConnected(ConnectionLost):
+    """There was no connection, and none could be made: the request did not take place."""
+
+
 class Answer(Struct, frozen=True):
     """A whole answer; header names in lower case."""
 
@@ -85,13 +89,14 @@ class HttpClient:
         """Sends a request and gives the answer. `path` is not encoded yet.
 
         With `body_sent` only so many bytes of the body are sent, then the connection is closed:
-        ConnectionLost. Raises ConnectionLost also whenever the connection breaks or hangs.
+        ConnectionLost. Raises ConnectionLost also whenever the connection breaks or hangs, and
+        NotConnected where nothing was sent.
         """
         head = self._sign(method, path, query, headers or {}, body)
         try:
             with trio.fail_after(ANSWER_SECONDS_MAX):
                 if self._stream is None:
-                    self._stream = await self._connect()
+                    self._stream = await self._try_to_connect(f"{method} {path!r}")
                 await self._stream.send_all(head + body[:body_sent])
                 if body_sent is None:
                     return await self._receive(method)
@@ -100,6 +105,12 @@ class HttpClient:
             raise ConnectionLost(f"{method} {path!r}: {error}") from error
         await self.close()
         raise ConnectionLost(f"{method} {path!r}: given up after {body_sent} bytes")
+
+    async def _try_to_connect(self, request: str) -> trio.SocketStream:
+        try:
+            return await self._connect()
+        except OSError as error:
+            raise NotConnected(f"{request}: {error}") from error
 
     async def _connect(self) -> trio.SocketStream:
         if self._open_socket is None:

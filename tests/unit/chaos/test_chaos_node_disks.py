@@ -133,13 +133,16 @@ def test_a_node_that_skips_its_syncs_is_caught(tmp_path: Path, folder: Path) -> 
         disk = NodeDisk(folder, build_shims(tmp_path), forget="file")
     except NoCompiler as error:
         pytest.skip(str(error))
-    contents = set()
+    run(disk, folder, SYNCED)
+    disk.lose_power(random.Random(0))
+    before = (folder / "file").read_bytes()
+    found = set()
     for seed in range(12):
-        (folder / "file").unlink(missing_ok=True)
-        run(disk, folder, SYNCED)
+        (folder / "file").write_bytes(before)
+        run(disk, folder, SYNCED.replace("kept", "next"))
         disk.lose_power(random.Random(seed))
-        contents.add((folder / "file").read_bytes())
-    assert b"" in contents
+        found.add((folder / "file").read_bytes())
+    assert before in found
 
 
 def test_what_was_folded_is_not_lost(disk: NodeDisk, folder: Path) -> None:
