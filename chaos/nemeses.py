@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from chaos.cluster_nodes import Node, Nodes
+from chaos.layout_nemesis import change_layout
 from chaos.network import CUT, Weather
 from chaos.node_disks import DiskState, NodeDisk
 
@@ -244,6 +245,7 @@ PROCESS_FAULTS: dict[str, Fault] = {
     "restart": restart,
     "rot": rot,
     "wrong-clock": set_wrong_clock,
+    "change-layout": change_layout,
 }
 NETWORK_FAULTS: dict[str, Fault] = {
     "isolate": isolate,
@@ -265,6 +267,7 @@ FAULTS = PROCESS_FAULTS | NETWORK_FAULTS | DISK_FAULTS
 """All faults by name."""
 
 BITES: dict[str, tuple[str, ...]] = {
+    "change-layout": ("layouts changed", "copies moved"),
     "full-disk": ("told full", "PUT 507", "GET 200"),
     "no-room": ("calls denied",),
     "failing-disk": ("calls denied",),
@@ -298,6 +301,8 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "slow-node": ("slow",),
     "bit-rot": ("rot",),
     "clocks": ("wrong-clock", "kill", "stop"),
+    "layout": ("change-layout",),
+    "layout-and-kills": ("change-layout", "kill", "stop"),
     "full-disk": ("full-disk",),
     "no-room": ("no-room",),
     "failing-disk": ("failing-disk",),
