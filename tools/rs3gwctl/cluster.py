@@ -1,4 +1,4 @@
-"""`rs3gwctl cluster ...`: a cluster's first node, its certificates, and how it is.
+"""`rs3gwctl cluster ...`: a cluster's first node, its certificates, how it is, and who holds what.
 
 `init`, `invite` and `join` work on the data directory and need no daemon; the rest asks the running
 one.
@@ -13,7 +13,6 @@ from typing import TextIO
 import click
 import msgspec
 
-from rs3gwd.base.admin import ClusterRemove
 from rs3gwd.daemon.cluster_joining import (
     JoiningFailed,
     NodeName,
@@ -21,18 +20,29 @@ from rs3gwd.daemon.cluster_joining import (
     invite,
     join_cluster,
 )
-from tools.rs3gwctl.session import SessionError, administer
 
 TOKEN_VARIABLE = "RS3GW_JOIN_TOKEN"
 
-_ANYWHERE = frozenset({"status", "nodes", "groups", "health", "transfer-leader"})
+_ANYWHERE = frozenset(
+    {
+        "status",
+        "nodes",
+        "groups",
+        "health",
+        "transfer-leader",
+        "layout",
+        "drain",
+        "remove",
+        "replace",
+    }
+)
 """What `--endpoint` is for; a command that is not here must not be taken to work elsewhere."""
 
 
 @click.group()
 @click.pass_context
 def cluster(context: click.Context) -> None:
-    """Make a cluster, let nodes in, and see how it is."""
+    """Make a cluster, let nodes in, see how it is, say who holds the copies."""
     if context.obj["endpoint"] is not None and context.invoked_subcommand not in _ANYWHERE:
         raise click.UsageError(f"{context.invoked_subcommand} works on this machine alone")
 
@@ -96,21 +106,6 @@ def join(context: click.Context, token_file: TextIO | None) -> None:
     except (JoiningFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
     _show_name(context, made)
-
-
-@cluster.command("remove")
-@click.argument("node", type=click.IntRange(1))
-@click.pass_context
-def remove(context: click.Context, node: int) -> None:
-    """Take NODE out of the cluster for ever; to be said on another node, and may be said again.
-
-    Its certificate is refused from then on. Bodies that it alone holds are lost with it.
-    """
-    try:
-        administer(context.obj["data"], ClusterRemove(node=node))
-    except SessionError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(json.dumps({"removed": node}) if context.obj["json"] else f"node {node} is removed")
 
 
 def _announce(context: click.Context, token: str) -> None:

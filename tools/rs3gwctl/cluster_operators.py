@@ -14,29 +14,20 @@ from typing import Final
 
 import click
 
-from rs3gwd.base.admin import AdminAnswer, ClusterPictureShow, ClusterTransfer
+from rs3gwd.base.admin import ClusterTransfer
 from rs3gwd.base.cluster_admin import (
     ClusterPicture,
     Finding,
     GroupPicture,
     Health,
     NodePicture,
-    NoSuchGroup,
-    NotAVoter,
-    NotHandedOver,
     health_of,
 )
 from tools.rs3gwctl.cluster_amounts import as_ago, as_bytes, as_cell
-from tools.rs3gwctl.remote import Endpoint, ask_remote
-from tools.rs3gwctl.session import SessionError, administer
+from tools.rs3gwctl.cluster_asking import UNREACHABLE, ask, look
 from tools.rs3gwctl.show import as_plain, show_table
 
 DEGRADED: Final = 1
-UNREACHABLE: Final = 2
-
-_REFUSALS: Final = frozenset({NoSuchGroup.code, NotAVoter.code, NotHandedOver.code})
-"""What a cluster that was asked says no to."""
-
 _NODE_HEAD: Final = (
     "NODE",
     "STATE",
@@ -54,17 +45,11 @@ _NODE_HEAD: Final = (
 _GROUP_HEAD: Final = ("GROUP", "LEADER", "TERM", "COMMITTED", "VOTERS UP", "MEMBERS (LAG)")
 
 
-class NobodyAnswers(click.ClickException):
-    """Exit status 2: whatever the cluster is, it could not be asked."""
-
-    exit_code = UNREACHABLE
-
-
 @click.command("status")
 @click.pass_context
 def status(context: click.Context) -> None:
     """Show the health, the nodes and the groups of the cluster."""
-    picture = _look(context)
+    picture = look(context)
     if context.obj["json"]:
         click.echo(json.dumps(as_plain(picture)))
     else:
@@ -80,7 +65,7 @@ def status(context: click.Context) -> None:
 @click.pass_context
 def nodes(context: click.Context) -> None:
     """Show the nodes: what is believed of them and what they say of themselves."""
-    picture = _look(context)
+    picture = look(context)
     if context.obj["json"]:
         click.echo(json.dumps(as_plain(picture.nodes)))
     else:
@@ -91,7 +76,7 @@ def nodes(context: click.Context) -> None:
 @click.pass_context
 def groups(context: click.Context) -> None:
     """Show the groups: who leads, who belongs to them and how far behind each is."""
-    picture = _look(context)
+    picture = look(context)
     if context.obj["json"]:
         click.echo(json.dumps(as_plain(picture.groups)))
     else:
@@ -109,7 +94,7 @@ def health(context: click.Context, watch: bool, interval: float) -> None:
     if watch:
         _watch(context, interval)
         return
-    picture = _look(context)
+    picture = look(context)
     _print_health(context, picture)
     context.exit(_exit_status(picture))
 
@@ -120,7 +105,7 @@ def health(context: click.Context, watch: bool, interval: float) -> None:
 @click.pass_context
 def transfer_leader(context: click.Context, group: int, node: int) -> None:
     """Have NODE lead GROUP; writes of the group pause for some milliseconds."""
-    _ask(context, ClusterTransfer(group=group, node=node))
+    ask(context, ClusterTransfer(group=group, node=node))
     if context.obj["json"]:
         click.echo(json.dumps({"group": group, "leader": node}))
     else:
@@ -128,25 +113,6 @@ def transfer_leader(context: click.Context, group: int, node: int) -> None:
 
 
 OPERATORS: Final = (status, nodes, groups, health, transfer_leader)
-
-
-def _ask(context: click.Context, request: ClusterPictureShow | ClusterTransfer) -> AdminAnswer:
-    endpoint: Endpoint | None = context.obj["endpoint"]
-    try:
-        if endpoint is not None:
-            return ask_remote(endpoint, request)
-        return administer(context.obj["data"], request)
-    except SessionError as error:
-        if error.code in _REFUSALS:
-            raise click.ClickException(str(error)) from error
-        raise NobodyAnswers(str(error)) from error
-
-
-def _look(context: click.Context) -> ClusterPicture:
-    picture = _ask(context, ClusterPictureShow()).cluster
-    if picture is None:
-        raise NobodyAnswers("the daemon is of a release that knows no picture of the cluster")
-    return picture
 
 
 def _exit_status(picture: ClusterPicture) -> int:
@@ -160,7 +126,7 @@ def _watch(context: click.Context, interval: float) -> None:
     try:
         while True:
             try:
-                picture = _look(context)
+                picture = look(context)
             except click.ClickException as error:
                 last = UNREACHABLE
                 if shown != error.message:

@@ -17,6 +17,8 @@ from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.cluster import cluster
+from tools.rs3gwctl.cluster_layout import layout
+from tools.rs3gwctl.cluster_moves import MOVES
 from tools.rs3gwctl.cluster_operators import OPERATORS
 from tools.rs3gwctl.identities import group, managed_policy, role, user
 from tools.rs3gwctl.inspection import check, repair
@@ -106,7 +108,7 @@ for command in (
     workers,
 ):
     main.add_command(command)
-for operator in OPERATORS:
+for operator in (*OPERATORS, layout, *MOVES):
     cluster.add_command(operator)
 
 

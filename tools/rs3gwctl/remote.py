@@ -12,31 +12,66 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from hashlib import sha256
 from hmac import digest
 from http.client import HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from rs3gwd.admin.operations import PREFIX, LeaderWanted
+from rs3gwd.admin.operations import (
+    PREFIX,
+    LayoutRetreated,
+    LayoutSet,
+    LayoutWanted,
+    LeaderSet,
+    LeaderWanted,
+    NodeRemoved,
+    RemovalWanted,
+)
 from rs3gwd.admin.service import SERVICE
-from rs3gwd.base.admin import AdminAnswer, ClusterPictureShow, ClusterTransfer
-from rs3gwd.base.cluster_admin import ClusterPicture
+from rs3gwd.base.admin import (
+    AdminAnswer,
+    ClusterLayoutApply,
+    ClusterLayoutPlan,
+    ClusterLayoutRetreat,
+    ClusterLayoutShow,
+    ClusterPictureShow,
+    ClusterRemove,
+    ClusterTransfer,
+)
+from rs3gwd.base.cluster_admin import ClusterPicture, LayoutPicture, LayoutPlan
 from rs3gwd.iam.canonical import canonical_headers, canonical_request
 from rs3gwd.iam.sigv4 import derive_signing_key, string_to_sign
 from tools.rs3gwctl.files import read_text
 from tools.rs3gwctl.session import SessionError
 
-ANSWER_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 60.0
+"""As on the local socket: a node leaves many groups, each by some commits."""
+
 ANSWER_BYTES_MAX: Final = 16 << 20
 REGION_DEFAULT: Final = "us-east-1"
 
 _UNFIT: Final = re.compile(r"[^!-~]")
 """What neither an address nor a key has, and what would end or garble a header."""
+
+
+Answer = TypeVar("Answer", bound=Struct)
+
+ClusterRequest = (
+    ClusterPictureShow
+    | ClusterTransfer
+    | ClusterRemove
+    | ClusterLayoutShow
+    | ClusterLayoutPlan
+    | ClusterLayoutApply
+    | ClusterLayoutRetreat
+)
+"""What can be asked of any node over the network."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -121,18 +156,40 @@ def _origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def ask_remote(endpoint: Endpoint, request: ClusterPictureShow | ClusterTransfer) -> AdminAnswer:
+def ask_remote(endpoint: Endpoint, request: ClusterRequest) -> AdminAnswer:
     """Carries out one request. Raises SessionError."""
-    if isinstance(request, ClusterPictureShow):
-        answer = _send(endpoint, "GET", "cluster", b"")
-        try:
-            picture = msgspec.json.decode(answer, type=ClusterPicture)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SessionError(f"{endpoint.url}: not an answer of rs3gwd: {error}") from error
-        return AdminAnswer(cluster=picture)
-    body = msgspec.json.encode(LeaderWanted(request.node))
-    _send(endpoint, "PUT", f"cluster/groups/{request.group}/leader", body)
+    ask = partial(_ask, endpoint)
+    match request:
+        case ClusterPictureShow():
+            return AdminAnswer(cluster=ask("GET", "cluster", ClusterPicture))
+        case ClusterTransfer():
+            path = f"cluster/groups/{request.group}/leader"
+            ask("PUT", path, LeaderSet, LeaderWanted(request.node))
+        case ClusterLayoutShow():
+            return AdminAnswer(layout=ask("GET", "cluster/layout", LayoutPicture))
+        case ClusterLayoutPlan():
+            plan = ask("POST", "cluster/layout/plan", LayoutPlan, request.change)
+            return AdminAnswer(layout_plan=plan)
+        case ClusterLayoutApply():
+            wanted = LayoutWanted(request.change, request.version)
+            ask("PUT", "cluster/layout", LayoutSet, wanted)
+        case ClusterLayoutRetreat():
+            ask("DELETE", "cluster/layout/change", LayoutRetreated)
+        case ClusterRemove():
+            path = f"cluster/nodes/{request.node}"
+            ask("DELETE", path, NodeRemoved, RemovalWanted(request.is_lost))
     return AdminAnswer()
+
+
+def _ask(
+    endpoint: Endpoint, method: str, path: str, kind: type[Answer], wanted: Struct | None = None
+) -> Answer:
+    body = b"" if wanted is None else msgspec.json.encode(wanted)
+    answer = _send(endpoint, method, path, body)
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SessionError(f"{endpoint.url}: not an answer of rs3gwd: {error}") from error
 
 
 def _send(endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:

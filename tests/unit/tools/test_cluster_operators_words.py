@@ -25,7 +25,7 @@ from rs3gwd.base.cluster_admin import (
     NodePicture,
     Severity,
 )
-from tools.rs3gwctl import cluster_operators
+from tools.rs3gwctl import cluster_asking
 from tools.rs3gwctl.cluster_amounts import as_ago, as_bytes, as_cell
 from tools.rs3gwctl.main import main
 from tools.rs3gwctl.remote import Endpoint, _signed, endpoint_of
@@ -79,7 +79,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             AdminAnswer() if isinstance(request, ClusterTransfer) else AdminAnswer(cluster=answer)
         )
 
-    monkeypatch.setattr(cluster_operators, "administer", administer)
+    monkeypatch.setattr(cluster_asking, "administer", administer)
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
     return waiting
