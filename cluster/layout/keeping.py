@@ -84,7 +84,8 @@ def _without(history: LayoutHistory, gone: list[NodeId]) -> LayoutHistory | None
     """A step towards a layout without nodes that are gone."""
     current = history.current
     if not any(node in current.roles for node in gone):
-        return history.forget(gone[0])
+        waited = [node for node in gone if history.acknowledged.get(node, 0) < current.version]
+        return history.forget(waited[0]) if waited else None
     if len(history.versions) > 1:
         return history.retreat()
     left = [

@@ -107,6 +107,23 @@ def test_a_removed_node_is_taken_out_and_not_waited_for() -> None:
     assert step(forgotten, (1, 2), (3,)) is None
 
 
+def test_no_node_is_waited_for_when_several_are_removed() -> None:
+    """Each is forgotten in a step of its own, and then there is nothing left to do but to wait."""
+    gone = (4, 5)
+    history: LayoutHistory | None = settled(step(None, (1, 2, 3, 4, 5)))
+    for _ in range(3):
+        history = step(history, (1, 2, 3), gone)
+    assert history is not None
+    assert step(history, (1, 2, 3), gone) is None
+    version = history.current.version
+    for node in (1, 2, 3):
+        history = history.acknowledge(node, version)
+    for node in (1, 2, 3):
+        history = history.report_synced(node, version)
+    assert len(history.versions) == 1
+    assert set(history.current.roles) == {1, 2, 3}
+
+
 def test_a_change_that_waits_for_a_removed_node_is_taken_back_first() -> None:
     """A node comes in, dies and is removed: back to the former sets, then without it."""
     history: LayoutHistory | None = settled(step(None, (1, 2)))
