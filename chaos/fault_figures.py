@@ -88,9 +88,9 @@ def figures_of(runs: Iterable[tuple[Sequence[Sequence[Operation]], Sequence[Faul
                 if not any(_touches(one, each) for one in faults):
                     quiet.append(each.end - each.start)
     return Figures(
-        write_gaps={name: _spread(values) for name, values in sorted(gaps.items()) if values},
-        reads={name: _spread(values) for name, values in sorted(reads.items())},
-        quiet_reads=_spread(quiet) if quiet else None,
+        write_gaps={name: spread(values) for name, values in sorted(gaps.items()) if values},
+        reads={name: spread(values) for name, values in sorted(reads.items())},
+        quiet_reads=spread(quiet) if quiet else None,
     )
 
 
@@ -109,7 +109,8 @@ def _touches(fault: Fault, operation: Operation) -> bool:
     return operation.start < fault.end + REST_SECONDS and operation.end >= fault.start
 
 
-def _spread(seconds: Sequence[float]) -> Spread:
+def spread(seconds: Sequence[float]) -> Spread:
+    """By nearest rank, of at least one."""
     ordered = sorted(1000 * each for each in seconds)
     count = len(ordered)
     return Spread(count, ordered[count // 2], ordered[count * 99 // 100], ordered[-1])

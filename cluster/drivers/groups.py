@@ -28,12 +28,13 @@ from cluster.base.ports import (
     Threads,
 )
 from cluster.drivers import groups_frames as frames
-from cluster.drivers import groups_members, groups_snapshots
+from cluster.drivers import groups_members, groups_pace, groups_snapshots
 from cluster.drivers.groups_group import Group
 from cluster.drivers.groups_log import LogWrite, Wal
 from cluster.drivers.groups_loop import GroupLoop, Listeners, Ports
 from cluster.drivers.groups_members import Members, role_name
 from cluster.drivers.groups_outbox import CHANNEL
+from cluster.drivers.groups_pace import Pace
 from cluster.drivers.groups_proposals import Proposals
 from cluster.drivers.groups_reads import Reads
 from cluster.drivers.groups_settings import GroupSettings
@@ -113,6 +114,7 @@ class GroupHost:
         handlers.on_call(groups_members.CHANGE_METHOD, self._on_change)
         handlers.on_call(groups_members.TRANSFER_METHOD, self._on_transfer)
         handlers.on_message(groups_members.LEAVING_CHANNEL, self._on_leaving)
+        handlers.on_message(groups_pace.PACE_CHANNEL, self._on_pace)
         handlers.on_stream(groups_snapshots.METHOD, self._on_snapshot)
 
     # Life.
@@ -170,6 +172,8 @@ class GroupHost:
                     running.members.run,
                 ):
                     nursery.start_soon(task)
+                if self._ports.settings.pace_interval_s > 0:
+                    nursery.start_soon(running.pace.run)
                 self._started.set()
                 task_status.started()
                 await trio.sleep_forever()
@@ -311,6 +315,15 @@ class GroupHost:
         if running is not None and not running.stopped:
             running.members.on_leaving(sender, payload)
 
+    def _on_pace(self, sender: NodeId, payload: bytes) -> None:
+        running = self._running
+        if running is None or running.stopped:
+            return
+        try:
+            running.pace.on_message(sender, payload)
+        except BadFrame:
+            self._bad_frames += 1
+
     async def _on_snapshot(self, sender: NodeId, header: bytes, stream: PeerStream) -> None:
         await self._live().receiver.on_stream(sender, header, stream)
 
@@ -325,6 +338,7 @@ class _Running:
         self.sender = SnapshotSender(loop, nursery)
         self.receiver = SnapshotReceiver(loop, nursery)
         self.members = Members(loop)
+        self.pace = Pace(loop.ports, self.members)
         self.stopped = False
         loop.listeners = Listeners(
             leader_changed=self._on_leader_changed,

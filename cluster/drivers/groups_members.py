@@ -9,7 +9,8 @@ leaders which act at the same moment on what they know do not drive each other t
 
 A node that is about to stop hands over whatever it leads (`hand_over`), which costs each group some
 milliseconds instead of an election timeout. It goes on saying that it leaves, so that nobody gives
-it a group; what comes to it all the same it gives away again.
+it a group; what comes to it all the same it gives away again. So does one whose messages are late
+(`stand_back`), until they are not.
 """
 
 from collections import Counter
@@ -58,6 +59,7 @@ class Members:
         self._loop = loop
         self._ports = loop.ports
         self._is_leaving = False
+        self._is_slow = False
         self._leaving_until: dict[NodeId, float] = {}
         self.promoted = 0
         self.given_away = 0
@@ -113,6 +115,15 @@ class Members:
                 gives_up_at = trio.current_time() + _NOBODY_S
             await trio.sleep(_HAND_OVER_LOOK_S)
         return tuple(sorted(group.number for group in self._led_here()))
+
+    def stand_back(self, is_slow: bool) -> None:
+        """While it is slow, this node gives away what it leads, and says so that nobody gives it
+        more; what it is told last holds."""
+        if is_slow and not self._is_slow:
+            self._say_leaving()
+        self._is_slow = is_slow
+        if is_slow:
+            self._give_all(Counter())
 
     async def _ask(self, number: int, method: str, payload: bytes, timeout_s: float) -> bool:
         """Have the leader do it; False when that must be tried again."""
@@ -196,7 +207,7 @@ class Members:
             for group in self._loop.groups.values():
                 if group.leads:
                     self._promote(group)
-            if self._is_leaving:
+            if self._is_leaving or self._is_slow:
                 self._say_leaving()
                 self._give_all(Counter())
             elif settings.balance:
@@ -280,13 +291,17 @@ class Members:
 
     def _say_leaving(self) -> None:
         """Told again with every round of care: a message that is lost does no harm."""
-        others = {
+        for node in self.others():
+            self._ports.peers.send(node, LEAVING_CHANNEL, b"")
+
+    def others(self) -> list[NodeId]:
+        """All other members of the groups here, sorted."""
+        members = {
             node
             for group in self._loop.groups.values()
             for node in group.node.configuration.members
         }
-        for node in sorted(others - {self._ports.node}):
-            self._ports.peers.send(node, LEAVING_CHANNEL, b"")
+        return sorted(members - {self._ports.node})
 
 
 def _is_followed(progress: Progress) -> bool:

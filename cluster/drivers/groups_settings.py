@@ -82,6 +82,9 @@ class GroupSettings:
     """How often leaders look for learners to promote and for leadership to give away."""
     balance: bool = True
     """Spread the leaderships of the groups evenly over the voters."""
+    pace_interval_s: float = 0.0
+    """How often the others are asked how long an answer takes, so that a node whose messages are
+    late gives away what it leads; 0: never."""
     change_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:

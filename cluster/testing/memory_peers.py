@@ -34,6 +34,8 @@ class MemoryNetwork:
         """The chance that a piece of a stream breaks it."""
         self.slow_s: dict[NodeId, float] = {}
         """What each way to or from a node takes longer for calls and streams, in seconds."""
+        self.late_s: dict[NodeId, float] = {}
+        """The same for messages."""
         self.blocked: set[tuple[NodeId, NodeId]] = set()
         """Directed links that are cut."""
         self.nodes: dict[NodeId, MemoryPeers] = {}
@@ -55,10 +57,10 @@ class MemoryNetwork:
         node = self.nodes.get(to)
         return (sender, to) not in self.blocked and node is not None and node.alive
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Have something arrive after a delay."""
+    def later(self, call: Callable[[], None], extra_s: float = 0.0) -> None:
+        """Have something arrive after a delay, and `extra_s` more."""
         self._order += 1
-        heappush(self._heap, (trio.current_time() + self.delay(), self._order, call))
+        heappush(self._heap, (trio.current_time() + self.delay() + extra_s, self._order, call))
         self._bell.set()
 
     async def run(self) -> None:
@@ -130,7 +132,8 @@ class MemoryPeers:
         copies = 2 if network.doubled and network.random.random() < network.doubled else 1
         for _ in range(copies):
             if not network.loss or network.random.random() >= network.loss:
-                network.later(partial(self._deliver, to, channel, payload))
+                extra_s = network.late_s.get(self.node, 0.0) + network.late_s.get(to, 0.0)
+                network.later(partial(self._deliver, to, channel, payload), extra_s)
         return True
 
     def _deliver(self, to: NodeId, channel: str, payload: bytes) -> None:

@@ -55,7 +55,9 @@ class ClusterSettings(Struct, frozen=True):
     groups: int = GROUPS_DEFAULT
     copies: int = COPIES_DEFAULT
     zone: str = ""
-    host: GroupSettings = field(default_factory=lambda: GroupSettings(proposal_bytes_max=4 << 20))
+    host: GroupSettings = field(
+        default_factory=lambda: GroupSettings(proposal_bytes_max=4 << 20, pace_interval_s=0.2)
+    )
     proposing: ProposingSettings = ProposingSettings()
     blobs: BlobSettings = BlobSettings()
     layout: LayoutSettings = LayoutSettings()

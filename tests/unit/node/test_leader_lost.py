@@ -39,7 +39,7 @@ def test_the_command_prints_percentiles(capsys: pytest.CaptureFixture[str]) -> N
     """One line for each kind of figure."""
     assert main(["--seeds", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "first write to a group that lost its leader: 3" in printed
+    assert "first write to a group that lost its leader: 4, p50" in printed
     assert "p99" in printed
 
 
