@@ -173,15 +173,19 @@ def wait_for_change(
         label=f"nodes move to version {version} of the layout",
         goes_on=goes_on or "the change goes on without this command",
     )
-    if picture.version > version and not is_as_wanted(picture, change):
+    says_nothing = change == LayoutChange()
+    if picture.version > version and (says_nothing or not is_as_wanted(picture, change)):
         raise Refused(f"version {version} was taken back: version {picture.version} is in force")
 
 
 def is_as_wanted(picture: LayoutPicture, change: LayoutChange) -> bool:
     """Whether the newest version has what a change asks for."""
     found = {node.node: node for node in picture.nodes}
-    copies = picture.copies if change.copies is None else change.copies
-    return picture.copies == copies and all(
+    if change.copies not in (None, picture.copies):
+        return False
+    if change.zone_copies_max not in (None, picture.zone_copies_max):
+        return False
+    return all(
         wanted.node in found and _fits(found[wanted.node], wanted) for wanted in change.nodes
     )
 

@@ -119,6 +119,7 @@ def replace(
     picture = look_at_layout(context)
     if _find(picture, new) is None:
         raise Refused(f"node {new} is not in the layout: let it join first, and start it")
+    _require_answer(context, new)
     if lost:
         copies = copies or picture.copies
         is_done = _replace_lost(context, old, new, copies=copies, no_wait=no_wait)
@@ -235,9 +236,12 @@ def _begin_emptying(context: click.Context, change: LayoutChange) -> int | None:
 
 
 def _too_few(left: int, wanted: int) -> str:
-    text = f"{wanted} copies of each body need {wanted} nodes, and {left} would be left to hold any"
-    fewer = f"; fewer copies: --copies {left}" if left else ""
-    return f"{text}: let another node in first{fewer}"
+    if not left:
+        return "no node would be left to hold any body: let another one in first"
+    return (
+        f"{wanted} copies of each body need {wanted} nodes, and {left} would be left to hold any: "
+        f"let another node in first; fewer copies: --copies {left}"
+    )
 
 
 def _remove_emptied(context: click.Context, node: int) -> None:
@@ -270,8 +274,8 @@ def _require_answer(context: click.Context, node: int) -> None:
     """Raises Refused for a node that is down, since a change would wait for it."""
     if not _answers(context, node):
         raise Refused(
-            f"node {node} does not answer, and the others would wait for it: start it first, or, "
-            f"if it never comes back, say --lost to `remove` or `replace`"
+            f"node {node} does not answer, and the others would wait for it: start it first, or "
+            "take it for --lost if it never comes back (`remove`, `replace`)"
         )
 
 

@@ -140,10 +140,13 @@ def test_a_change_under_way_is_seen_and_taken_back(four: LayoutCluster) -> None:
     assert "LayoutRefused" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "options", [("--node", "4"), ("--copies", "2"), ("--node", "4,zone=b"), ()], ids=str
+)
 def test_who_waits_for_a_change_that_is_taken_back_is_told(
-    four: LayoutCluster, monkeypatch: pytest.MonkeyPatch
+    four: LayoutCluster, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    """Exit status 1, though nothing is under way any more."""
+    """Exit status 1, though nothing is under way any more; whatever the change was."""
     four.down.add(2)
 
     def retreat(seconds: float) -> None:
@@ -151,7 +154,7 @@ def test_who_waits_for_a_change_that_is_taken_back_is_told(
         four.history = four.history.retreat()
 
     monkeypatch.setattr(cluster_waiting.time, "sleep", retreat)
-    said = say("layout", "apply", "--node", "4", "--yes", "--wait")
+    said = say("layout", "apply", *options, "--yes", "--wait")
     assert said.exit_code == 1
     assert "was taken back" in said.stderr
 

@@ -20,8 +20,8 @@ EMPTY_3 = RoleWanted(3, capacity_bytes=0)
 class Moves:
     """A cluster and the commands that are said to it."""
 
-    def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cluster = LayoutCluster(count)
+    def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch, *, holders: int = 3) -> None:
+        self.cluster = LayoutCluster(count, holders=holders)
         self.interrupt_after: int | None = None
         monkeypatch.setattr(cluster_asking, "administer", self.cluster.administer)
         monkeypatch.setattr(cluster_waiting.time, "sleep", self._sleep)
@@ -122,6 +122,13 @@ def test_too_few_nodes_are_told_in_numbers(three: Moves) -> None:
     three.say("drain", "3", "--copies", "2")
     assert three.layout.replicas == 2
     assert set(three.layout.counts()) == {1, 2}
+
+
+def test_the_last_node_keeps_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no number of copies that it could be drained with."""
+    one = Moves(1, monkeypatch, holders=1)
+    said = one.say("drain", "1", status=1)
+    assert "no node would be left to hold any body: let another one in first" in said.stderr
 
 
 def test_a_silent_or_unknown_node_is_not_drained(four: Moves) -> None:
@@ -259,6 +266,8 @@ def test_a_replacement_needs_two_nodes(four: Moves) -> None:
     assert "does not replace itself" in four.say("replace", "3", "3", status=2).stderr
     assert "let it join first" in four.say("replace", "3", "7", status=1).stderr
     assert "node 3 answers" in four.say("replace", "3", "4", "--lost", status=1).stderr
+    four.cluster.down.add(4)
+    assert "node 4 does not answer" in four.say("replace", "3", "4", status=1).stderr
     for words in (("drain", "0"), ("remove", "x"), ("replace", "1", "-2"), ("drain", "1", "2")):
         four.say(*words, status=2)
     assert four.cluster.asked == []
