@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from cluster_commands import ctl, let_in, remotely
+from cluster_commands import command, ctl, let_in, remotely
 from cluster_site import Site
 from node_clients import s3_of
 
@@ -168,6 +170,35 @@ def test_a_node_takes_the_place_of_one_that_is_up(site: Site) -> None:
     assert partitions(site, 4) == {1: 1024, 2: 1024, 4: 1024}
     objects.write(2, "replaced")
     objects.require(1, 2, 4)
+
+
+def test_a_change_that_waits_for_a_dead_node_is_taken_back(site: Site) -> None:
+    """It is shown for whom it waits, Ctrl-C ends the waiting alone, writes go on, and the way back
+    is open to whoever asks another node."""
+    objects = Objects(site)
+    join_fourth(site)
+    site.nodes[3].kill()
+    data = site.nodes[1].data
+    words = command(data, "cluster", "layout", "apply", "--node", "4", "--yes", "--wait")
+    words.remove("--json")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stderr is not None
+        while "node 3 yet to go by version" not in (line := one.stderr.readline()):
+            assert line, "the command has ended"
+        one.send_signal(signal.SIGINT)
+        _, said = one.communicate(timeout=30)
+    assert one.returncode == 1
+    assert "the change goes on without this command; to look: rs3gwctl cluster layout" in said
+    picture = asked(site, 2, "layout", "show")
+    assert picture["is_changing"]
+    assert 3 in [each["node"] for each in picture["nodes"] if each["is_waited_for"]]
+    assert "LayoutBusy" in ctl(data, "cluster", "drain", "2", status=1)
+    objects.write(4, "between")
+    assert asked(site, 2, "layout", "retreat") == {"retreated": True}
+    assert partitions(site, 4) == {1: 1024, 2: 1024, 3: 1024, 4: 0}
+    objects.require(1, 2, 4)
+    site.nodes[3].start()
+    objects.require(3)
 
 
 def test_what_the_cluster_refuses_is_said(site: Site) -> None:
