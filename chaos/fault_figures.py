@@ -8,8 +8,8 @@ of the first such write that was answered. Most keys of a fault have their leade
 gap as long as any write; the slowest are those that lost theirs. It is an upper bound: clients
 choose keys at random, so the time until somebody tries again counts, too.
 
-What it is not: histories do not say through which node a request went, so requests through the
-faulty node count like all others.
+Requests through the faulty node itself are left out, where the history names the nodes: those of
+its clients wait for the fault to be over, whatever the others do.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ REST_SECONDS = 5.0
 
 
 class Fault(Struct, frozen=True):
-    """A fault of the verdict, in seconds of the clock of the histories."""
+    """A fault of the verdict, in seconds of the clock of the histories; `node` 0 fits none."""
 
     fault: str
     start: float
     end: float
+    node: int = 0
 
 
 class _Verdict(Struct, frozen=True):
@@ -82,7 +83,11 @@ def figures_of(runs: Iterable[tuple[Sequence[Sequence[Operation]], Sequence[Faul
             for each in history:
                 if each.act is not Act.READ or each.outcome is not Outcome.DONE:
                     continue
-                under = [one for one in faults if one.start <= each.start < one.end]
+                under = [
+                    one
+                    for one in faults
+                    if one.start <= each.start < one.end and not _is_through(one, each)
+                ]
                 for one in under:
                     reads.setdefault(one.fault, []).append(each.end - each.start)
                 if not any(_touches(one, each) for one in faults):
@@ -99,10 +104,16 @@ def _gap(history: Sequence[Operation], fault: Fault) -> float | None:
     writes = [
         each
         for each in history
-        if each.act is not Act.READ and fault.start <= each.start < fault.end + REST_SECONDS
+        if each.act is not Act.READ
+        and fault.start <= each.start < fault.end + REST_SECONDS
+        and not _is_through(fault, each)
     ]
     done = [each.end for each in writes if each.outcome is not Outcome.UNKNOWN]
     return min(done) - min(each.start for each in writes) if done else None
+
+
+def _is_through(fault: Fault, operation: Operation) -> bool:
+    return operation.node != 0 and operation.node == fault.node
 
 
 def _touches(fault: Fault, operation: Operation) -> bool:

@@ -61,6 +61,17 @@ def test_reads_are_under_a_fault_or_quiet_or_neither() -> None:
     assert (figures.quiet_reads.count, figures.quiet_reads.max_ms) == (2, 500.0)
 
 
+def test_requests_through_the_faulty_node_are_left_out() -> None:
+    """Its own clients wait for the fault to be over, whatever the others do."""
+    fault = Fault("kill", 10.0, 12.0, node=2)
+    through = [msgspec.structs.replace(each, node=2) for each in (read(11, 19), write(10, 19))]
+    beside = [msgspec.structs.replace(each, node=1) for each in (read(11, 11.5), write(10, 10.5))]
+    figures = figures_of([([[*through, *beside]], [fault])])
+    assert (figures.reads["kill"].count, figures.reads["kill"].max_ms) == (1, 500.0)
+    assert figures.write_gaps["kill"].max_ms == 500.0
+    assert figures_of([([through], [fault])]).write_gaps == {}
+
+
 def test_folders_are_read_as_runs_leave_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
