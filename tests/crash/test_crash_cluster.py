@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from chaos.histories import Act
 from chaos.network import why_not
 
 NO_NETWORK = why_not()
+HAS_COMPILER = shutil.which("gcc") is not None or shutil.which("cc") is not None
 
 
 @pytest.mark.timeout(240)
@@ -25,6 +27,9 @@ NO_NETWORK = why_not()
             "partitions", 3, marks=pytest.mark.skipif(bool(NO_NETWORK), reason=NO_NETWORK)
         ),
         pytest.param("one-way", 2, marks=pytest.mark.skipif(bool(NO_NETWORK), reason=NO_NETWORK)),
+        pytest.param(
+            "power-cut", 5, marks=pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
+        ),
         pytest.param("everything", 11, marks=pytest.mark.long),
     ],
 )
@@ -61,6 +66,17 @@ def test_a_write_that_is_taken_back_is_found(tmp_path: Path) -> None:
         )
         history.remove(lost)
     assert len(run.judge()) == 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
+def test_nodes_that_forget_the_syncs_of_their_logs_are_caught(tmp_path: Path) -> None:
+    """The control of power cuts: logs are shorter then than a sync allows, and are refused."""
+    settings = Settings(
+        seed=11, folder=tmp_path, scenario="power-cut-all", seconds=60, forget=".wal"
+    )
+    assert trio.run(ClusterRun(settings).run).problems
 
 
 def test_a_folder_is_used_once(tmp_path: Path) -> None:
