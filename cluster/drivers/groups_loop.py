@@ -342,7 +342,6 @@ class GroupLoop:
             return
         offering, self._offering = self._offering, {}
         self._offered_at = self._ticks
-        self.nbatch = getattr(self, "nbatch", 0) + 1
         for group in offering.values():
             offers, group.offers = group.offers, []
             try:
