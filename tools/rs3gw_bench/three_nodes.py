@@ -113,11 +113,13 @@ def _measure_together(
     """One run of the workload, its connections spread over the nodes."""
     # A lone client asks a node that leads a third of the groups.
     shares = _shares(workload.connections)
+    # Built before, as for one node: what nodes spend meanwhile on heartbeats is no request's.
+    files = [_build(bench, server, workload) for server in nodes.servers]
     before = nodes.cpu_seconds()
     with ThreadPoolExecutor(NODES) as pool:
         runs = [
-            pool.submit(_run, bench, server, workload, count, seconds)
-            for server, count in zip(nodes.servers, shares, strict=True)
+            pool.submit(_run, bench, server, path, count, seconds)
+            for server, path, count in zip(nodes.servers, files, shares, strict=True)
             if count
         ]
         loads = [run.result() for run in runs]
@@ -131,11 +133,13 @@ def _shares(connections: int) -> list[int]:
     return [(connections + number) // NODES for number in range(NODES)][::-1]
 
 
-def _run(
-    bench: Bench, server: Server, workload: Workload, connections: int, seconds: float
-) -> Load:
+def _build(bench: Bench, server: Server, workload: Workload) -> Path:
+    """The requests of a workload, signed for one node, in a file."""
     requests = workloads.build(workload, server.signer(), Pool(SMALL_POOL_BYTES))
-    path = requests.save(bench.scratch / f"requests-{server.endpoint.address}")
+    return requests.save(bench.scratch / f"requests-{server.endpoint.address}")
+
+
+def _run(bench: Bench, server: Server, path: Path, connections: int, seconds: float) -> Load:
     shape = Shape(connections=connections, seconds=seconds, warmup_seconds=min(0.2, seconds / 5))
     return run_load(bench.programs.load, server.endpoint, path, shape, core=bench.load_core)
 
