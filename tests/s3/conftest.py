@@ -17,6 +17,8 @@ ON_THREE = {
     "test_error_details": True,
     "test_forged": True,
     "test_iam_clients": False,
+    "test_iam_overview": True,
+    "test_iam_simulation": True,
     "test_injection": True,
     "test_key_uses": True,
     "test_malformed": True,

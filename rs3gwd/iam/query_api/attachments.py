@@ -151,11 +151,9 @@ def list_attached(kind: IdentityKind) -> Handler:
 
     async def handle(call: QueryCall) -> Result:
         record = call.find(kind, call.form.text(_parameter(kind)))
-        return call.page(
-            "AttachedPolicies",
-            record.attached,
-            lambda arn: {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn},
-        )
+        prefix = call.form.optional("PathPrefix", "/")
+        found = [arn for arn in record.attached if path_of_policy(arn).startswith(prefix)]
+        return call.page("AttachedPolicies", found, show_attached)
 
     return handle
 
@@ -181,6 +179,16 @@ def delete_boundary(kind: IdentityKind) -> Handler:
         return None
 
     return handle
+
+
+def show_attached(arn: str) -> dict[str, str]:
+    """An attached policy as answers show it."""
+    return {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn}
+
+
+def path_of_policy(arn: str) -> str:
+    """The path in the ARN of a managed policy."""
+    return f"/{arn.partition(':policy/')[2]}".rpartition("/")[0] + "/"
 
 
 def _no_inline(kind: IdentityKind, name: str) -> ApiError:

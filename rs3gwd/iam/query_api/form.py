@@ -7,6 +7,7 @@ A parameter that is there twice is refused: two readers could take different one
 Source: "Making query requests" in the IAM User Guide; AWS query protocol in botocore's models.
 """
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -58,6 +59,13 @@ class Form(Struct, frozen=True):
         if not value.isascii() or not value.isdecimal() or not low <= int(value[:10]) <= high:
             raise invalid(f"{name} must be a number from {low} to {high}.")
         return int(value)
+
+    def choice(self, name: str, among: Sequence[str]) -> str:
+        """One of some words; empty where it is missing."""
+        value = self.fields.get(name, "")
+        if value and value not in among:
+            raise invalid(f"{name} must be one of {', '.join(among)}.")
+        return value
 
     def members(self, name: str) -> list[str]:
         """The texts of a list, in order."""

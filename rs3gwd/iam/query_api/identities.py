@@ -225,6 +225,16 @@ async def update_role(call: QueryCall) -> Result:
     return {}
 
 
+async def update_role_description(call: QueryCall) -> Result:
+    """UpdateRoleDescription: what UpdateRole does too, with an answer."""
+    description = _description(call)
+    name = call.form.text("RoleName")
+    changed = await call.change(
+        IdentityKind.ROLE, name, lambda role: replace_in(role, description=description)
+    )
+    return {"Role": show(changed)}
+
+
 async def update_trust(call: QueryCall) -> Result:
     """UpdateAssumeRolePolicy: who may assume a role."""
     trust = call.document("PolicyDocument", TRUST_CHARACTERS_MAX, PolicyKind.TRUST)

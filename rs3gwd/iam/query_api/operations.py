@@ -2,7 +2,8 @@
 
 A row says which service the action belongs to, whom or what it is done to (which makes the resource
 that a policy must name), and the handler. Every row that is not free needs the permission of its
-service and name, as `iam:CreateUser`. An action without a row is InvalidAction.
+service and name, as `iam:CreateUser`. An action of AWS's without a
+row is NotImplemented (`unanswered`), any other InvalidAction.
 
 Source: "Actions, resources, and condition keys for AWS Identity and Access Management" in the
 Service Authorization Reference; botocore's models of iam and sts.
@@ -16,8 +17,10 @@ from rs3gwd.iam.query_api import (
     access_keys,
     attachments,
     identities,
+    overview,
     policies,
     providers,
+    simulation,
     sts,
     web_identity,
 )
@@ -54,6 +57,7 @@ def _rows_of(kind: IdentityKind) -> Iterator[Row]:
 QUERY_OPERATIONS: tuple[Row, ...] = (
     *(row for kind in HOLDERS for row in _rows_of(kind)),
     Row("UpdateRole", Target.ROLE, identities.update_role),
+    Row("UpdateRoleDescription", Target.ROLE, identities.update_role_description),
     Row("UpdateAssumeRolePolicy", Target.ROLE, identities.update_trust),
     Row("AddUserToGroup", Target.GROUP, identities.add_to_group),
     Row("RemoveUserFromGroup", Target.GROUP, identities.remove_from_group),
@@ -72,6 +76,17 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
         Target.USER,
         absent.empty_list(IdentityKind.USER, "Certificates"),
     ),
+    *(
+        Row(name, Target.ANY, absent.empty_list_of_account(member))
+        for name, member in (
+            ("ListAccountAliases", "AccountAliases"),
+            ("ListInstanceProfiles", "InstanceProfiles"),
+            ("ListSAMLProviders", "SAMLProviderList"),
+            ("ListServerCertificates", "ServerCertificateMetadataList"),
+            ("ListVirtualMFADevices", "VirtualMFADevices"),
+        )
+    ),
+    Row("GetAccountPasswordPolicy", Target.ANY, absent.get_account_password_policy),
     Row("GetLoginProfile", Target.USER, absent.get_login_profile),
     Row("CreatePolicy", Target.POLICY, policies.create_policy),
     Row("GetPolicy", Target.POLICY, policies.get_policy),
@@ -86,6 +101,20 @@ QUERY_OPERATIONS: tuple[Row, ...] = (
     Row("UntagPolicy", Target.POLICY, policies.untag_policy),
     Row("ListPolicyTags", Target.POLICY, policies.list_policy_tags),
     Row("ListEntitiesForPolicy", Target.POLICY, policies.list_entities_for_policy),
+    Row("GetAccountAuthorizationDetails", Target.ANY, overview.get_account_authorization_details),
+    Row("GetAccountSummary", Target.ANY, overview.get_account_summary),
+    Row("SimulateCustomPolicy", Target.ANY, simulation.simulate_custom_policy),
+    Row("SimulatePrincipalPolicy", Target.SOURCE, simulation.simulate_principal_policy),
+    Row(
+        "GetContextKeysForCustomPolicy",
+        Target.ANY,
+        simulation.get_context_keys_for_custom_policy,
+    ),
+    Row(
+        "GetContextKeysForPrincipalPolicy",
+        Target.SOURCE,
+        simulation.get_context_keys_for_principal_policy,
+    ),
     Row("CreateAccessKey", Target.KEYS, access_keys.create_access_key),
     Row("ListAccessKeys", Target.KEYS, access_keys.list_access_keys),
     Row("UpdateAccessKey", Target.KEYS, access_keys.update_access_key),

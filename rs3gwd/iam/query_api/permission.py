@@ -29,6 +29,7 @@ from rs3gwd.iam.query_api.call import QueryCall
 from rs3gwd.iam.query_api.form import Form
 from rs3gwd.iam.query_api.providers import ARN_PARAMETER, name_of
 from rs3gwd.iam.query_api.row import Row, Target
+from rs3gwd.iam.query_api.simulation import SOURCE
 from rs3gwd.iam.query_api.xml import Service
 from rs3gwd.iam.sessions.session import SessionKind
 
@@ -155,7 +156,7 @@ def _target(
     row: Row, form: Form, principal: Principal, canonical_id: str, directory: Directory
 ) -> IdentityRecord | None:
     """The identity that the action is done to, where there is one."""
-    if row.target in (Target.POLICY, Target.ANY, Target.FEDERATED):
+    if row.target in (Target.POLICY, Target.ANY, Target.FEDERATED, Target.SOURCE):
         return None
     if row.target is Target.PROVIDER:
         name = form.optional(ARN_PARAMETER).partition(f":{IdentityKind.PROVIDER}/")[2]
@@ -173,6 +174,8 @@ def _resource(row: Row, form: Form, found: IdentityRecord | None, canonical_id: 
         return "*"
     if row.target is Target.FEDERATED:
         return f"arn:aws:sts::{account_id_of(canonical_id)}:federated-user/{form.optional('Name')}"
+    if row.target is Target.SOURCE:
+        return form.optional(SOURCE)
     if row.target is Target.PROVIDER:
         name = name_of(form.optional("Url"))
         return form.optional(ARN_PARAMETER) or identity_arn(

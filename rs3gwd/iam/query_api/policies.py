@@ -3,6 +3,9 @@
 Source: the actions of the same names in the IAM API Reference.
 """
 
+from base64 import b32encode
+from collections import Counter
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +13,7 @@ from msgspec.structs import replace
 
 from rs3gwd.base.commands import DeleteManagedPolicy, PutManagedPolicy
 from rs3gwd.base.errors import ApiError
-from rs3gwd.base.identities import HOLDERS, PolicyRecord, PolicyVersion
+from rs3gwd.base.identities import HOLDERS, IdentityRecord, PolicyRecord, PolicyVersion
 from rs3gwd.iam.identities.names import (
     POLICIES_MAX,
     POLICY_NAME_CHARACTERS_MAX,
@@ -34,6 +37,33 @@ from rs3gwd.iam.query_api.call import (
 )
 
 DESCRIPTION_CHARACTERS_MAX = 1000
+
+USAGES = ("PermissionsPolicy", "PermissionsBoundary")
+"""What an identity can have a managed policy as."""
+
+ENTITIES = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
+
+_SHARED_SINCE_MS = 1_795_305_600_000
+"""2026-11-22, when the documents of the shared policies were written."""
+
+
+class Uses:
+    """How many identities of an account have each policy attached, and how many as a boundary."""
+
+    def __init__(self, call: QueryCall) -> None:
+        self._attached: Counter[str] = Counter()
+        self._bounds: Counter[str] = Counter()
+        for kind in HOLDERS:
+            for each in call.directory.identities(call.canonical_id, kind):
+                self._attached.update(each.attached)
+                self._bounds[each.boundary] += 1
+
+    def of(self, arn: str) -> dict[str, int]:
+        """The counts as answers show them."""
+        return {
+            "AttachmentCount": self._attached[arn],
+            "PermissionsBoundaryUsageCount": self._bounds[arn],
+        }
 
 
 async def create_policy(call: QueryCall) -> Result:
@@ -63,15 +93,15 @@ async def create_policy(call: QueryCall) -> Result:
     )
     made = await call.store.submit(PutManagedPolicy(record, 0))
     assert isinstance(made, PolicyRecord)
-    return {"Policy": _show(call, made)}
+    return {"Policy": show(made, Uses(call))}
 
 
 async def get_policy(call: QueryCall) -> Result:
     """GetPolicy."""
     arn = call.form.text("PolicyArn")
     if arn in SHARED_POLICIES:
-        return {"Policy": _show_shared(call, arn)}
-    return {"Policy": _show(call, call.find_policy(arn))}
+        return {"Policy": show_shared(arn, Uses(call))}
+    return {"Policy": show(call.find_policy(arn), Uses(call))}
 
 
 async def list_policies(call: QueryCall) -> Result:
@@ -80,13 +110,17 @@ async def list_policies(call: QueryCall) -> Result:
     if scope not in ("All", "AWS", "Local"):
         raise invalid("Scope must be All, AWS or Local.")
     prefix = call.form.optional("PathPrefix", "/")
+    usage = call.form.choice("PolicyUsageFilter", USAGES)
+    uses = Uses(call)
     shown: list[dict[str, Any]] = []
     if scope != "AWS":
         own = call.directory.policies(call.canonical_id)
-        shown += [_show(call, each, in_list=True) for each in own if each.path.startswith(prefix)]
+        shown += [show(each, uses, in_list=True) for each in own if each.path.startswith(prefix)]
     if scope != "Local" and prefix == "/":
-        shown += [_show_shared(call, arn) for arn in SHARED_POLICIES]
-    if call.form.flag("OnlyAttached"):
+        shown += [show_shared(arn, uses) for arn in SHARED_POLICIES]
+    if usage == "PermissionsBoundary":
+        shown = [each for each in shown if each["PermissionsBoundaryUsageCount"]]
+    if usage == "PermissionsPolicy" or call.form.flag("OnlyAttached"):
         shown = [each for each in shown if each["AttachmentCount"]]
     return call.page("Policies", shown, lambda each: each)
 
@@ -121,31 +155,24 @@ async def create_policy_version(call: QueryCall) -> Result:
         )
 
     changed = await call.change_policy(call.form.text("PolicyArn"), change)
-    return {"PolicyVersion": _show_version(changed, changed.versions[-1])}
+    return {"PolicyVersion": show_version(changed, changed.versions[-1])}
 
 
 async def get_policy_version(call: QueryCall) -> Result:
     """GetPolicyVersion."""
     arn = call.form.text("PolicyArn")
     number = _number_of(call.form.text("VersionId"))
-    if arn in SHARED_POLICIES and number == 1:
-        shown: dict[str, Any] = {
-            "Document": quote(SHARED_POLICIES[arn].decode(), safe=""),
-            "VersionId": "v1",
-            "IsDefaultVersion": True,
-        }
-        return {"PolicyVersion": shown}
-    record = call.find_policy(arn)
+    record = _shared_record(arn) if arn in SHARED_POLICIES else call.find_policy(arn)
     found = _version_of(record, number)
-    shown = {**_show_version(record, found), "Document": quote(found.document.decode(), safe="")}
-    return {"PolicyVersion": shown}
+    return {"PolicyVersion": show_version(record, found, with_document=True)}
 
 
 async def list_policy_versions(call: QueryCall) -> Result:
     """ListPolicyVersions, newest first."""
-    record = call.find_policy(call.form.text("PolicyArn"))
+    arn = call.form.text("PolicyArn")
+    record = _shared_record(arn) if arn in SHARED_POLICIES else call.find_policy(arn)
     newest_first = record.versions[::-1]
-    return call.page("Versions", newest_first, lambda each: _show_version(record, each))
+    return call.page("Versions", newest_first, lambda each: show_version(record, each))
 
 
 async def delete_policy_version(call: QueryCall) -> Result:
@@ -196,69 +223,109 @@ async def untag_policy(call: QueryCall) -> Result:
 
 async def list_policy_tags(call: QueryCall) -> Result:
     """ListPolicyTags."""
-    record = call.find_policy(call.form.text("PolicyArn"))
-    return call.page("Tags", show_tags(record.tags), lambda each: each)
+    arn = call.form.text("PolicyArn")
+    tags = [] if arn in SHARED_POLICIES else call.find_policy(arn).tags
+    return call.page("Tags", show_tags(tags), lambda each: each)
 
 
 async def list_entities_for_policy(call: QueryCall) -> Result:
-    """ListEntitiesForPolicy: who has it attached; all at once, in one page."""
+    """ListEntitiesForPolicy: who has it, attached or as a boundary; the pages run over all three
+    lists."""
     arn = call.form.text("PolicyArn")
     if arn not in SHARED_POLICIES:
         call.find_policy(arn)
-    result: dict[str, Any] = {}
+    wanted = call.form.choice("EntityFilter", ENTITIES)
+    usage = call.form.choice("PolicyUsageFilter", USAGES)
+    prefix = call.form.optional("PathPrefix", "/")
+    found = [
+        each
+        for kind in HOLDERS
+        if wanted in ("", str(kind).title())
+        for each in call.directory.identities(call.canonical_id, kind)
+        if each.path.startswith(prefix) and _has(each, arn, usage)
+    ]
+    page = call.page("found", found, lambda each: each)
+    shown: list[IdentityRecord] = page.pop("found")
     for kind in HOLDERS:
         title = str(kind).title()
-        result[f"Policy{title}s"] = [
+        page[f"Policy{title}s"] = [
             {f"{title}Name": each.name, f"{title}Id": each.unique_id}
-            for each in call.directory.identities(call.canonical_id, kind)
-            if arn in each.attached
+            for each in shown
+            if each.kind is kind
         ]
-    return {**result, "IsTruncated": False}
+    return page
 
 
-def _show(call: QueryCall, record: PolicyRecord, *, in_list: bool = False) -> dict[str, Any]:
+def _has(identity: IdentityRecord, arn: str, usage: str) -> bool:
+    is_attached = usage != "PermissionsBoundary" and arn in identity.attached
+    return is_attached or (usage != "PermissionsPolicy" and arn == identity.boundary)
+
+
+def show(record: PolicyRecord, uses: Uses, *, in_list: bool = False) -> dict[str, Any]:
+    """A managed policy of the account as answers show it; lists leave out some."""
     arn = arn_of_policy(record)
+    return {
+        **_show_head(record, arn, uses),
+        "Description": None if in_list else record.description or None,
+        "Tags": show_tags(record.tags) if record.tags and not in_list else None,
+    }
+
+
+def show_shared(arn: str, uses: Uses) -> dict[str, Any]:
+    """A policy that every account has."""
+    return _show_head(_shared_record(arn), arn, uses)
+
+
+def show_version(
+    record: PolicyRecord, version: PolicyVersion, *, with_document: bool = False
+) -> dict[str, Any]:
+    """One version of a managed policy."""
+    return {
+        "Document": quote(version.document.decode(), safe="") if with_document else None,
+        "VersionId": f"v{version.number}",
+        "IsDefaultVersion": version.number == record.default_number,
+        "CreateDate": show_time(version.created_ms),
+    }
+
+
+def _show_head(record: PolicyRecord, arn: str, uses: Uses) -> dict[str, Any]:
     return {
         "PolicyName": record.name,
         "PolicyId": record.unique_id,
         "Arn": arn,
         "Path": record.path,
         "DefaultVersionId": f"v{record.default_number}",
-        **_uses(call, arn),
+        **uses.of(arn),
         "IsAttachable": True,
-        "Description": None if in_list else record.description or None,
         "CreateDate": show_time(record.created_ms),
         "UpdateDate": show_time(record.changed_ms),
-        "Tags": show_tags(record.tags) if record.tags and not in_list else None,
     }
 
 
-def _show_shared(call: QueryCall, arn: str) -> dict[str, Any]:
-    return {
-        "PolicyName": arn.rpartition("/")[2],
-        "Arn": arn,
-        "Path": "/",
-        "DefaultVersionId": "v1",
-        **_uses(call, arn),
-        "IsAttachable": True,
-    }
+def _shared_record(arn: str) -> PolicyRecord:
+    """A shared policy as if it were an account's; its id follows from its name."""
+    name = arn.rpartition("/")[2]
+    return PolicyRecord(
+        canonical_id="",
+        name=name,
+        path="/",
+        unique_id="ANPA" + b32encode(sha256(name.encode()).digest()[:10]).decode(),
+        created_ms=_SHARED_SINCE_MS,
+        changed_ms=_SHARED_SINCE_MS,
+        versions=[PolicyVersion(1, SHARED_POLICIES[arn], _SHARED_SINCE_MS)],
+        default_number=1,
+        last_number=1,
+    )
 
 
-def _uses(call: QueryCall, arn: str) -> dict[str, int]:
-    attached = bounds = 0
-    for kind in HOLDERS:
-        for each in call.directory.identities(call.canonical_id, kind):
-            attached += arn in each.attached
-            bounds += arn == each.boundary
-    return {"AttachmentCount": attached, "PermissionsBoundaryUsageCount": bounds}
+def versions_of(record: PolicyRecord) -> list[dict[str, Any]]:
+    """All versions with their documents, newest first."""
+    return [show_version(record, each, with_document=True) for each in record.versions[::-1]]
 
 
-def _show_version(record: PolicyRecord, version: PolicyVersion) -> dict[str, Any]:
-    return {
-        "VersionId": f"v{version.number}",
-        "IsDefaultVersion": version.number == record.default_number,
-        "CreateDate": show_time(version.created_ms),
-    }
+def versions_of_shared(arn: str) -> list[dict[str, Any]]:
+    """The one version of a shared policy."""
+    return versions_of(_shared_record(arn))
 
 
 def _number_of(version_id: str) -> int:

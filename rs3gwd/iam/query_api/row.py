@@ -15,7 +15,7 @@ class Target(StrEnum):
     """What an action is done to. ANY has no resource: policies name it `*`.
 
     KEYS are those of a user, who need not be named. FEDERATED is a federated user,
-    PROVIDER an OpenID Connect provider.
+    PROVIDER an OpenID Connect provider. SOURCE is the user, group or role of PolicySourceArn.
     """
 
     USER = "user"
@@ -25,6 +25,7 @@ class Target(StrEnum):
     KEYS = "keys"
     FEDERATED = "federated"
     PROVIDER = "oidc-provider"
+    SOURCE = "source"
     ANY = "*"
 
 

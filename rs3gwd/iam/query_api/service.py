@@ -28,6 +28,7 @@ from rs3gwd.iam.query_api.form import FORM_BYTES_MAX, Form, read_form
 from rs3gwd.iam.query_api.operations import QUERY_OPERATIONS
 from rs3gwd.iam.query_api.permission import require
 from rs3gwd.iam.query_api.row import Row
+from rs3gwd.iam.query_api.unanswered import UNANSWERED, UNSIGNED
 from rs3gwd.iam.query_api.xml import CONTENT_TYPE, Service, answer
 from rs3gwd.iam.signers import Signers
 from rs3gwd.iam.sigv4 import SigningKeyCache, verify_header
@@ -107,7 +108,10 @@ class QueryService:
         return signed.principal
 
     def _unsigned_row(self, service: Service, form: Form) -> Row:
-        row = self._rows.get((service, form.optional("Action")))
+        action = form.optional("Action")
+        if service is Service.STS and action in UNSIGNED:
+            raise _not_implemented(action)
+        row = self._rows.get((service, action))
         if row is None or not row.is_unsigned:
             raise ApiError("MissingAuthenticationToken", "Request is missing Authentication Token")
         return row
@@ -117,6 +121,8 @@ class QueryService:
         if not action:
             raise ApiError("MissingAction", "The request is missing an action.")
         row = self._rows.get((service, action))
+        if action in UNANSWERED[service]:
+            raise _not_implemented(action)
         if row is None:
             raise ApiError(
                 "InvalidAction",
@@ -188,6 +194,10 @@ async def _read_body(request: Request) -> bytes:
             raise _too_large()
         body += chunk
     return bytes(body)
+
+
+def _not_implemented(action: str) -> ApiError:
+    return ApiError("NotImplemented", f"{action} is not implemented")
 
 
 def _too_large() -> ApiError:

@@ -45,6 +45,13 @@ POLICY_ARNS_MAX = 10
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _FEDERATED_NAME = re.compile(r"[\w+=,.@-]{2,32}", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
+_ABSENT = (
+    "SerialNumber",
+    "TokenCode",
+    "MinimumSessionTokenSize",
+    "ProvidedContexts.member.1.ProviderArn",
+    "ProvidedContexts.member.1.ContextAssertion",
+)
 
 
 class Wish(Struct, frozen=True):
@@ -74,14 +81,19 @@ class Wish(Struct, frozen=True):
         return keys
 
 
+def refuse_absent(call: QueryCall) -> None:
+    """Raises ApiError NotImplemented for parameters of AWS's that nothing here would heed."""
+    for field in _ABSENT:
+        if call.form.optional(field):
+            raise ApiError("NotImplemented", f"{field} is not implemented.")
+
+
 async def assume_role(call: QueryCall) -> Result:
     """AssumeRole."""
     secrets = sealer_of(call)
     if call.principal.is_root:
         raise ApiError("AccessDenied", "Roles may not be assumed by root accounts.")
-    for field in ("SerialNumber", "TokenCode", "ProvidedContexts.member.1.ProviderArn"):
-        if call.form.optional(field):
-            raise ApiError("NotImplemented", f"{field} is not implemented.")
+    refuse_absent(call)
     arn = call.form.text("RoleArn")
     found = find_role(call.directory, arn)
     account = call.canonical_id if found is None else found.canonical_id
@@ -102,9 +114,7 @@ async def assume_role(call: QueryCall) -> Result:
 async def get_session_token(call: QueryCall) -> Result:
     """GetSessionToken; needs no permission, and gives none."""
     secrets = sealer_of(call)
-    for field in ("SerialNumber", "TokenCode"):
-        if call.form.optional(field):
-            raise ApiError("NotImplemented", f"{field} is not implemented.")
+    refuse_absent(call)
     session = _own_session(call, SessionKind.USER)
     token = await issue_token(session, secrets)
     return {"Credentials": show_credentials(session, token)}
@@ -113,6 +123,7 @@ async def get_session_token(call: QueryCall) -> Result:
 async def get_federation_token(call: QueryCall) -> Result:
     """GetFederationToken."""
     secrets = sealer_of(call)
+    refuse_absent(call)
     name = call.form.text("Name")
     if not _FEDERATED_NAME.fullmatch(name):
         raise invalid("Name must have 2 to 32 characters of A-Z a-z 0-9 _+=,.@-")

@@ -20,6 +20,7 @@ from rs3gwd.iam.query_api.providers import name_of
 from rs3gwd.iam.query_api.sts import (
     Wish,
     check_source_identity,
+    refuse_absent,
     role_answer,
     role_seconds,
     sealer_of,
@@ -37,6 +38,7 @@ async def assume_role_with_web_identity(call: QueryCall) -> Result:
     secrets = sealer_of(call)
     if call.issuers is None:
         raise ApiError("NotImplemented", "This node asks no identity providers.")
+    refuse_absent(call)
     if call.form.optional("ProviderId"):
         raise ApiError("NotImplemented", "Providers of OAuth 2.0 access tokens are not known.")
     arn = call.form.text("RoleArn")

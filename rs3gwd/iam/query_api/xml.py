@@ -12,10 +12,19 @@ import re
 from enum import Enum
 from typing import Any
 
+from msgspec import Struct
+
 CONTENT_TYPE = ("Content-Type", "text/xml")
 
 _SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+
+
+class Entries(Struct, frozen=True):
+    """A map from names to values, which has a form of its own:
+    `<entry><key>Users</key><value>1</value></entry>`."""
+
+    values: dict[str, Any]
 
 
 class Service(Enum):
@@ -60,6 +69,9 @@ def answer(service: Service, action: str, result: dict[str, Any] | None, request
 def _content(value: Any) -> str:
     if isinstance(value, dict):
         return "".join(element(name, each) for name, each in value.items())
+    if isinstance(value, Entries):
+        pairs = ({"key": name, "value": each} for name, each in value.values.items())
+        return "".join(element("entry", each) for each in pairs)
     if isinstance(value, list):
         return "".join(element("member", each) for each in value)
     if isinstance(value, bool):

@@ -1,0 +1,53 @@
+"""The actions of IAM and STS that are not here: they are known, and answer 501 NotImplemented.
+
+A program that calls one learns that it is missing, and not that it has mistaken its name; what AWS
+has no action of either is InvalidAction.
+
+Source: botocore's models of iam and sts; a test compares the two.
+"""
+
+from typing import Final
+
+from rs3gwd.iam.query_api.xml import Service
+
+_OF_IAM: Final = """
+AcceptDelegationRequest AcquireRole AddRoleToInstanceProfile AssociateDelegationRequest
+ChangePassword CreateAccountAlias CreateDelegationRequest CreateInstanceProfile
+CreateLoginProfile CreateSAMLProvider CreateServiceLinkedRole
+CreateServiceSpecificCredential CreateVirtualMFADevice DeactivateMFADevice
+DeleteAccountAlias DeleteAccountPasswordPolicy DeleteInstanceProfile DeleteLoginProfile
+DeleteSAMLProvider DeleteSSHPublicKey DeleteServerCertificate DeleteServiceLinkedRole
+DeleteServiceSpecificCredential DeleteSigningCertificate DeleteVirtualMFADevice
+DisableOrganizationsRootCredentialsManagement DisableOrganizationsRootSessions
+DisableOutboundWebIdentityFederation EnableMFADevice
+EnableOrganizationsRootCredentialsManagement EnableOrganizationsRootSessions
+EnableOutboundWebIdentityFederation GenerateCredentialReport
+GenerateOrganizationsAccessReport GenerateServiceLastAccessedDetails GetAccountProperties
+GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile
+GetMFADevice GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo
+GetRoleTemplateVersion GetSAMLProvider GetSSHPublicKey GetServerCertificate
+GetServiceLastAccessedDetails GetServiceLastAccessedDetailsWithEntities
+GetServiceLinkedRoleDeletionStatus ListDelegationRequests ListInstanceProfileTags
+ListMFADeviceTags ListOrganizationsFeatures ListPoliciesGrantingServiceAccess
+ListSAMLProviderTags ListServerCertificateTags PutAccountProperties RejectDelegationRequest
+RemoveRoleFromInstanceProfile ResetServiceSpecificCredential ResyncMFADevice
+SendDelegationToken SetSecurityTokenServicePreferences TagInstanceProfile TagMFADevice
+TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice UntagSAMLProvider
+UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest
+UpdateLoginProfile UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate
+UpdateServiceSpecificCredential UpdateSigningCertificate UploadSSHPublicKey
+UploadServerCertificate UploadSigningCertificate
+"""
+_OF_STS: Final = """
+AssumeRoleWithSAML AssumeRoot DecodeAuthorizationMessage GetDelegatedAccessToken
+GetWebIdentityToken
+"""
+
+UNANSWERED: Final = {
+    Service.IAM: frozenset(_OF_IAM.split()),
+    Service.STS: frozenset(_OF_STS.split()),
+}
+"""Names by service."""
+
+UNSIGNED: Final = frozenset({"AssumeRoleWithSAML"})
+"""Those that come without a signature."""
