@@ -1,51 +1,22 @@
 """What docs/run/install-cluster.md says is performed, block by block, on three machines.
 
 The machines are network namespaces with folders of their own in place of /etc/rs3gwd and
-/var/lib/rs3gwd; `systemctl enable --now` is a start of the daemon as the unit starts it. Where
-namespaces are not permitted the test is skipped, and says so.
+/var/lib/rs3gwd; `systemctl enable --now` is a start of the daemon as the unit starts it.
+`test_systemd.py` has the same with a real systemd. Where namespaces are not permitted the test is
+skipped, and says so.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from installation_page import ADDRESSES, ROOT, SECONDS_MAX, blocks, install, use_store
 from namespaces import machines, why_not
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "run" / "install-cluster.md"
-ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
-SECONDS_MAX = 90.0
-
-CLIENT = """
-import json, sys, boto3
-from botocore.config import Config
-keys = json.load(open(sys.argv[1]))
-clients = [boto3.client("s3", endpoint_url=f"http://10.0.0.{n}:9000", region_name="us-east-1",
-    aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"],
-    config=Config(s3={"addressing_style": "path"})) for n in (1, 2, 3)]
-clients[0].create_bucket(Bucket="bucket")
-for n, client in enumerate(clients):
-    client.put_object(Bucket="bucket", Key=str(n), Body=b"x" * 200_000)
-print([len(c.list_objects_v2(Bucket="bucket")["Contents"]) for c in clients])
-"""
-
-
-def blocks() -> dict[str, list[str]]:
-    """The commands of the page by the heading above them."""
-    found: dict[str, list[str]] = {}
-    for line in PAGE.read_text().splitlines():
-        if line.startswith("## "):
-            commands = found.setdefault(line[3:], [])
-        elif line.startswith("    "):
-            commands.append(line.strip())
-    return found
 
 
 class Machine:
@@ -67,6 +38,8 @@ class Machine:
 
     def words(self, command: str) -> list[str]:
         """A command of the page as it is said here."""
+        # Here is neither the user nor the group of the daemon.
+        command = command.replace(" -o rs3gwd -g rs3gwd", "").replace("chgrp rs3gwd", "test -f")
         command = command.replace("/etc/rs3gwd", str(self.etc))
         command = command.replace("/var/lib/rs3gwd", str(self.var))
         command = re.sub(r"^rs3gwctl ", f"{sys.executable} -m tools.rs3gwctl.main ", command)
@@ -140,44 +113,11 @@ def test_the_installation_of_the_page_makes_one_store(tmp_path: Path) -> None:
     reason = why_not()
     if reason:
         pytest.skip(f"no network namespaces: {reason}")
-    found = blocks()
-    *first, invitation = found["On node 1"]
     with machines(ADDRESSES) as (hub, names):
         made = [Machine(tmp_path / name, name) for name in names]
         try:
-            for command in first:
-                made[0].say(command)
-            for number, machine in enumerate(made[1:], start=2):
-                key = (made[0].etc / "master.key").read_bytes()
-                (machine.etc / "master.key").write_bytes(key)
-                (machine.etc / "master.key").chmod(0o640)
-                inviting, token = made[0].invite(invitation)
-                for command in found[f"On node {number}"]:
-                    machine.say(command, stdin=token)
-                inviting.communicate(timeout=SECONDS_MAX)
-                assert inviting.returncode == 0
-            (status,) = found["Whether it is one"]
-            _wait_healthy(made, status)
-            credentials = made[0].var / "root-credentials.json"
-            assert "access_key_id" in json.loads(credentials.read_text())
-            client = ["ip", "netns", "exec", hub, sys.executable, "-c", CLIENT, str(credentials)]
-            done = subprocess.run(client, capture_output=True, text=True, timeout=120, check=False)
-            assert done.stdout.strip() == "[3, 3, 3]", done.stderr
+            install(made)
+            use_store(hub, made[0].var / "root-credentials.json")
         finally:
             for machine in made:
                 machine.stop()
-
-
-def _wait_healthy(made: list[Machine], status: str) -> None:
-    """Until every node has said that all is well, of three nodes."""
-    deadline = time.monotonic() + SECONDS_MAX
-    for machine in made:
-        while True:
-            try:
-                if machine.say(status).count("alive") >= len(ADDRESSES):
-                    break
-                assert time.monotonic() < deadline, "three nodes were not seen"
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
