@@ -97,3 +97,20 @@ def test_a_single_node_with_data_grows_into_a_cluster_and_shrinks(site: Site) ->
     with pytest.raises(AssertionError):
         site.nodes[3].wait_ready(8.0)
     assert {1, 2} == {each["node"] for group in site.groups(2) for each in group["members"]}
+
+
+@pytest.mark.long
+def test_when_the_first_node_is_lost_another_lets_nodes_in(site: Site, tmp_path: Path) -> None:
+    """With a sealed copy of the authority: a node that is new takes the place of the lost one."""
+    passphrase, sealed = tmp_path / "passphrase", tmp_path / "sealed"
+    passphrase.write_text("only the two of us know\n")
+    with_it = ("--passphrase-file", str(passphrase))
+    site.make_nodes()
+    ctl(site.nodes[1].data, "cluster", "authority", "export", str(sealed), *with_it)
+    site.start()
+    site.wait_voters(2, {1, 2, 3})
+    site.nodes[1].end_if_running()
+    ctl(site.nodes[2].data, "cluster", "remove", "1", "--lost")
+    ctl(site.nodes[2].data, "cluster", "authority", "import", str(sealed), *with_it)
+    shutil.rmtree(site.nodes[1].data)
+    assert let_in(site.nodes[2].data, site.nodes[1].data) == 4

@@ -17,6 +17,7 @@ from rs3gwd.base.admin import NodeStatus
 from tools.rs3gwctl.accounts import account
 from tools.rs3gwctl.buckets import bucket
 from tools.rs3gwctl.cluster import cluster
+from tools.rs3gwctl.cluster_authority import authority
 from tools.rs3gwctl.cluster_layout import layout
 from tools.rs3gwctl.cluster_moves import MOVES
 from tools.rs3gwctl.cluster_operators import OPERATORS
@@ -108,7 +109,7 @@ for command in (
     workers,
 ):
     main.add_command(command)
-for operator in (*OPERATORS, layout, *MOVES):
+for operator in (*OPERATORS, layout, *MOVES, authority):
     cluster.add_command(operator)
 
 
