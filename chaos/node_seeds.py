@@ -38,7 +38,7 @@ from chaos.histories import ABSENT, Act, Operation, Outcome, Verdict, judge
 from chaos.node_bugs import BUGS, planted
 from chaos.powercut import scratch_directory
 from cluster.base.errors import ClusterError
-from cluster.drivers.groups_settings import GroupSettings
+from cluster.drivers.groups_settings import GroupSettings, Leaders
 from cluster.layout.errors import LayoutError
 from cluster.layout.keeping import fit
 from cluster.layout.layout import LayoutHistory, NodeRole
@@ -55,6 +55,7 @@ from rs3gwd.base.errors import (
 )
 from rs3gwd.base.ports import ObjectStore
 from rs3gwd.node.cluster_node import ClusterSettings
+from rs3gwd.node.cluster_store import ClusterStore
 from rs3gwd.node.proposing import ProposingSettings
 from rs3gwd.s3.object_reads import LOOKUPS_MAX
 from rs3gwd.testing.cluster_world import (
@@ -69,6 +70,7 @@ from rs3gwd.testing.cluster_world import (
     make_bucket,
     put,
 )
+from rs3gwd.testing.target import read_body
 
 LARGE = b";" + bytes((at * 7 + at // 251) % 256 for at in range(80_000))
 """Behind every fifth value: above what rides in a command, so it goes to its replicas first."""
@@ -93,6 +95,8 @@ class Plan(NamedTuple):
     """How long a node waits for a group before it says that it does not know."""
     log_entries_max: int
     faults: tuple[str, ...]
+    leaders: Leaders
+    lease_round_trip_s_max: float
 
 
 FAULTS = (
@@ -117,6 +121,8 @@ def make_plan(seed: int) -> Plan:
         answer_s=random.choice((0.3, 1.0, 5.0)),
         log_entries_max=random.choice((8, 40, 20_000)),
         faults=tuple(random.sample(FAULTS, random.randint(4, 7))),
+        leaders=random.choice((Leaders.TOGETHER, Leaders.SPREAD)),
+        lease_round_trip_s_max=random.choice((0.02, 0.2)),
     )
 
 
@@ -128,6 +134,8 @@ def settings_of(plan: Plan) -> ClusterSettings:
         care_interval_s=0.5,
         tick_s=plan.tick_s,
         lease_s=plan.tick_s * 10,
+        lease_round_trip_s_max=plan.lease_round_trip_s_max,
+        leaders=plan.leaders,
         log_entries_max=plan.log_entries_max,
         log_entries_kept=kept,
         snapshot_idle_s=2.0,
@@ -494,14 +502,21 @@ class NodeRun:
         return ""
 
 
-async def get_as_s3_does(store: ObjectStore, key: bytes) -> bytes:
-    """The bytes of an object; a version that is replaced meanwhile is looked up again.
+async def get_as_s3_does(store: ClusterStore, key: bytes) -> bytes:
+    """The bytes of an object, at once where this node knows that it is current; a version that is
+    replaced meanwhile is looked up again.
 
     Raises NoSuchKey, Overloaded.
     """
     for _ in range(LOOKUPS_MAX):
+        session = store.begin_now("b", key)
+        lookups = None if session is None else session.lookups_now()
         try:
-            return await get(store, key)
+            if session is None or lookups is None:
+                return await get(store, key)
+            version = lookups.get_version("b", key, None)
+            small = lookups.read_small(version)
+            return await read_body(session, version) if small is None else small
         except VersionGone:
             continue
     raise Overloaded("the key changes too often")

@@ -205,6 +205,11 @@ class GroupHost:
         """
         return await self._live().proposals.propose(group, data, timeout_s=timeout_s)
 
+    def shows_all(self, groups: Iterable[int]) -> bool:
+        """Whether `read_barrier` would have nothing to wait for."""
+        running = self._running
+        return running is not None and not running.stopped and running.reads.shows_all(groups)
+
     async def read_barrier(self, groups: Iterable[int], timeout_s: float) -> None:
         """Wait until this node's state machine shows all that was committed in `groups` before.
 
@@ -347,8 +352,12 @@ class _Running:
             snapshot_wanted=self.sender.on_wanted,
             proposals_dropped=self.proposals.on_dropped,
             questions_dropped=self.reads.on_dropped,
-            ticked=self.reads.on_tick,
+            ticked=self._on_tick,
         )
+
+    def _on_tick(self) -> None:
+        self.proposals.on_tick()
+        self.reads.on_tick()
 
     def _on_leader_changed(self, group: Group) -> None:
         self.proposals.on_leader_changed(group)

@@ -10,8 +10,9 @@ appends fields at the end of an array, which an earlier one ignores.
                  read_answers]
     message     [group, type, term, log_term, index, [[term, index, kind, data], ...], commit,
                  vote, reject, reject_hint, context, round, sent_ms, transfer, healing]
-    heartbeat   [group, term, commit, round, sent_ms]
-    beat        [group, term, round, sent_ms, healing, reject_hint]    the answer to a heartbeat
+    heartbeat   [group, term, commit, round, sent_ms, own_ms, lease_ms]
+    beat        [group, term, round, sent_ms, healing, reject_hint, own_ms]
+                                                                  the answer to a heartbeat
     proposal    [group, data]                       data is an envelope of `cluster.raft.commands`
     answer      [group, session, number, code, result]    code "" for a result, else an error's
     read_question  [number, [group, ...]]           from which index on may these be read?
@@ -83,6 +84,8 @@ class Heartbeat(msgspec.Struct, array_like=True, frozen=True):
     commit: int
     round: int
     sent_ms: int
+    own_ms: int = 0
+    lease_ms: int = 0
 
 
 class Beat(msgspec.Struct, array_like=True, frozen=True):
@@ -94,6 +97,7 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
     sent_ms: int
     healing: bool
     reject_hint: int
+    own_ms: int = 0
 
 
 class Proposal(msgspec.Struct, array_like=True, frozen=True):
@@ -249,9 +253,17 @@ def add_message(frame: Frame, group: int, message: Message) -> int:
     kind = message.type
     if kind is _T.HEARTBEAT:
         frame.heartbeats.append(
-            Heartbeat(group, message.term, message.commit, message.round, message.sent_ms)
+            Heartbeat(
+                group,
+                message.term,
+                message.commit,
+                message.round,
+                message.sent_ms,
+                message.own_ms,
+                message.lease_ms,
+            )
         )
-        return 24
+        return 32
     if kind is _T.HEARTBEAT_RESP:
         frame.beats.append(
             Beat(
@@ -261,9 +273,10 @@ def add_message(frame: Frame, group: int, message: Message) -> int:
                 message.sent_ms,
                 message.healing,
                 message.reject_hint,
+                message.own_ms,
             )
         )
-        return 24
+        return 32
     assert kind in _TRAVELS, f"{kind.name} has no place in a frame"
     frame.messages.append(_wire_message(group, message))
     return 48 + sum(len(entry.data) + 16 for entry in message.entries)
@@ -279,6 +292,8 @@ def heartbeat_message(beat: Heartbeat, *, sender: NodeId, to: NodeId) -> Message
         commit=beat.commit,
         round=beat.round,
         sent_ms=beat.sent_ms,
+        own_ms=beat.own_ms,
+        lease_ms=beat.lease_ms,
     )
 
 
@@ -293,6 +308,7 @@ def beat_message(beat: Beat, *, sender: NodeId, to: NodeId) -> Message:
         sent_ms=beat.sent_ms,
         healing=beat.healing,
         reject_hint=beat.reject_hint,
+        own_ms=beat.own_ms,
     )
 
 

@@ -15,7 +15,9 @@ import trio
 
 from cluster.base.errors import ProposalRefused
 from cluster.base.ids import NodeId
+from cluster.raft.messages import Message, MessageType
 from cluster.raft.node import RaftNode
+from cluster.raft.progress import ProgressState
 
 CommandKey = tuple[int, int]
 """Session and number of a command; of an opening, 0 and its random number."""
@@ -36,6 +38,9 @@ class Group:
         self.node = node
         self.applied = applied
         """What the state machine has on disk and shows."""
+        self.shown_until_ms = 0
+        """Up to that reading of the clock this node shows all of the group and may say so; only as
+        long as nothing happens to the core."""
         self.held = False
         self.hollow = False
         self.frozen = False
@@ -59,6 +64,8 @@ class Group:
         self.log_marks: deque[tuple[int, int]] = deque()
         """(index, bytes) of each applied batch that is still in the log."""
         self.log_bytes = 0
+        self._acknowledged: dict[NodeId, tuple[int, int]] = {}
+        """Term and index of the last acknowledgement to each node."""
         self._readers: list[tuple[int, int, trio.Event]] = []
         self._order = 0
 
@@ -66,6 +73,26 @@ class Group:
     def leads(self) -> bool:
         """Whether this node leads the group, as far as it knows."""
         return self.node.leader == self.node.options.node and not self.held
+
+    def can_wait(self, message: Message) -> bool:
+        """Whether a message may go with the next that goes to its node, or at the next tick: it
+        says how far the log is committed to a member that is sent its entries anyway, or repeats
+        an acknowledgement."""
+        if message.type is MessageType.APP:
+            known = self.node.progress.get(message.to)
+            return (
+                not message.entries
+                and known is not None
+                and known.state is ProgressState.REPLICATE
+                and not known.is_paused
+            )
+        if message.type is not MessageType.APP_RESP or message.reject:
+            return False
+        said = (message.term, message.index)
+        if self._acknowledged.get(message.to) == said:
+            return True
+        self._acknowledged[message.to] = said
+        return False
 
     def note_change(self) -> None:
         """Wake whoever waits for another leader, term or set of members."""

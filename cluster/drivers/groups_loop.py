@@ -99,7 +99,7 @@ class _Write:
 
 
 class GroupLoop:
-    """The groups of one node, and the four tasks that move them on."""
+    """The groups of one node, and the tasks that move them on."""
 
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
@@ -219,6 +219,8 @@ class GroupLoop:
             uncommitted_bytes_max=settings.uncommitted_bytes_max,
             reads_pending_max=settings.reads_pending_max,
             lease_ms=int(settings.lease_s * 1000),
+            follower_leases=settings.follower_leases and settings.lease_s > 0,
+            lease_round_trip_ms_max=int(settings.lease_round_trip_s_max * 1000),
             clock_drift_ratio_max=settings.clock_drift_ratio_max,
             async_storage=True,
             forward_proposals=False,
@@ -251,6 +253,7 @@ class GroupLoop:
 
     def touch(self, group: Group) -> None:
         """Something happened to the group's core: see what it wants."""
+        group.shown_until_ms = 0
         self._dirty[group.number] = group
         self._dirty_bell.set()
 
@@ -314,10 +317,12 @@ class GroupLoop:
             await trio.sleep(self.ports.settings.tick_s)
             now_ms = self.ports.now_ms()
             self._ticks += 1
+            self.outbox.hurry()
             for group in self.groups.values():
                 if not group.held:
                     group.node.tick(now_ms)
                     self.touch(group)
+            self.wake()
             self.listeners.ticked()
 
     async def run_pump(self) -> None:
@@ -332,11 +337,11 @@ class GroupLoop:
             self.outbox.flush()
 
     def _take_offers(self) -> None:
-        """A new batch of proposals, once the one before is committed, or takes long."""
+        """A new batch of proposals, once the one before is applied, or takes long."""
         if not self._offering:
             return
         for group in list(self._under_way.values()):
-            if not group.leads or group.node.raft.log.committed >= group.offered_to:
+            if not group.leads or group.applied >= group.offered_to:
                 del self._under_way[group.number]
         if self._under_way and self._ticks == self._offered_at:
             return
@@ -374,6 +379,8 @@ class GroupLoop:
                 self._apply_bell.set()
             elif message.type is MessageType.SNAP:
                 self.listeners.snapshot_wanted(group, message.to)
+            elif group.can_wait(message):
+                self.outbox.add(group.number, (message,), can_wait=True)
             else:
                 away.append(message)
         self.outbox.add(group.number, away)
@@ -423,6 +430,8 @@ class GroupLoop:
             for response in piece.responses:
                 if response.to == self.ports.node:
                     group.node.step(response, now_ms)
+                elif group.can_wait(response):
+                    self.outbox.add(group.number, (response,), can_wait=True)
                 else:
                     away.append(response)
             self.outbox.add(group.number, away)
@@ -453,6 +462,7 @@ class GroupLoop:
     def _group_entry(self, group: Group, entry: Entry) -> GroupEntry:
         if entry.kind is EntryKind.NORMAL:
             return GroupEntry(group.number, entry.index, entry.term, entry.data)
+        group.shown_until_ms = 0
         state = group.node.apply_conf_change(ConfChange.decode(entry.data))
         members = frames.encode_members(state)
         return GroupEntry(group.number, entry.index, entry.term, b"", members)

@@ -30,6 +30,7 @@ from cluster.base.ids import NO_NODE, NodeId
 from cluster.drivers import groups_frames as frames
 from cluster.drivers.groups_group import Group
 from cluster.drivers.groups_loop import GroupLoop
+from cluster.drivers.groups_settings import Leaders
 from cluster.raft.membership import ChangeKind, ConfChange, ConfChangeSingle, Configuration
 from cluster.raft.messages import Role
 from cluster.raft.progress import Progress, ProgressState
@@ -106,6 +107,8 @@ class Members:
         stays.
         """
         self._is_leaving = True
+        for group in self._loop.groups.values():
+            group.node.refuse_leases()
         self._say_leaving()
         tried: Counter[tuple[int, NodeId]] = Counter()
         ends_at = trio.current_time() + timeout_s
@@ -114,7 +117,16 @@ class Members:
             if self._give_all(tried):
                 gives_up_at = trio.current_time() + _NOBODY_S
             await trio.sleep(_HAND_OVER_LOOK_S)
+        await self._give_leases_back(ends_at)
         return tuple(sorted(group.number for group in self._led_here()))
+
+    async def _give_leases_back(self, ends_at: float) -> None:
+        """Until every leader has had a heartbeat to which this node could say that it holds no
+        lease: writes would wait for one that is gone."""
+        settings = self._ports.settings
+        if self.others():
+            until = trio.current_time() + (settings.heartbeat_ticks + 1) * settings.tick_s
+            await trio.sleep_until(min(until, ends_at))
 
     def stand_back(self, is_slow: bool) -> None:
         """While it is slow, this node gives away what it leads, and says so that nobody gives it
@@ -210,8 +222,10 @@ class Members:
             if self._is_leaving or self._is_slow:
                 self._say_leaving()
                 self._give_all(Counter())
-            elif settings.balance:
-                self._balance()
+            elif settings.leaders is Leaders.SPREAD:
+                self._spread()
+            elif settings.leaders is Leaders.TOGETHER:
+                self._gather()
 
     def _promote(self, group: Group) -> None:
         configuration = group.node.configuration
@@ -234,7 +248,18 @@ class Members:
         behind = group.node.raft.log.last_index() - progress.match
         return _is_followed(progress) and behind <= self._ports.settings.promote_entries_max
 
-    def _balance(self) -> None:
+    def _gather(self) -> None:
+        """Give what is led here to whom most is led by already; of equals, to the lowest number."""
+        counts = self._counts()
+        for group in self._led_here():
+            if self._is_busy(group) or group.node.raft.transferee:
+                continue
+            able = [*self._able(group), self._ports.node]
+            target = min(able, key=lambda node: (-counts[node], node))
+            if target != self._ports.node:
+                self._give(group, target)
+
+    def _spread(self) -> None:
         led = self._led_here()
         counts = self._counts()
         for group in led:
@@ -252,6 +277,7 @@ class Members:
         """Begin to hand over every group led here, to nodes that were tried least; False when there
         is nobody to take any."""
         counts = self._counts()
+        sign = -1 if self._ports.settings.leaders is Leaders.TOGETHER else 1
         is_given = False
         for group in self._led_here():
             able = self._able(group)
@@ -259,7 +285,9 @@ class Members:
                 is_given = True
             elif able:
                 number = group.number
-                target = min(able, key=lambda node: (tried[number, node], counts[node], node))
+                target = min(
+                    able, key=lambda node: (tried[number, node], sign * counts[node], node)
+                )
                 tried[number, target] += 1
                 counts[target] += 1
                 self._give(group, target)

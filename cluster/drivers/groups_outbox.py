@@ -26,13 +26,15 @@ class Outbox:
         self._dropped = dropped
         self._frames: dict[NodeId, frames.Frame] = {}
         self._bytes: dict[NodeId, int] = {}
+        self._urgent: dict[NodeId, None] = {}
         self.sent = 0
         self.lost = 0
 
-    def add(self, group: int, messages: Iterable[Message]) -> None:
-        """Messages of a group's core, each to its `to`."""
+    def add(self, group: int, messages: Iterable[Message], *, can_wait: bool = False) -> None:
+        """Messages of a group's core, each to its `to`; those that can wait go with others."""
         for message in messages:
-            self._grew(message.to, frames.add_message(self._frame(message.to), group, message))
+            frame = self._frame(message.to, can_wait=can_wait)
+            self._grew(message.to, frames.add_message(frame, group, message))
 
     def propose(self, to: NodeId, proposal: frames.Proposal) -> None:
         """A proposal for a group that `to` leads."""
@@ -54,12 +56,18 @@ class Outbox:
         self._frame(to).read_answers.append(answer)
         self._grew(to, 8 * len(answer.indexes) + 8)
 
+    def hurry(self) -> None:
+        """What could wait has waited long enough: the next flush sends it."""
+        self._urgent.update(dict.fromkeys(self._frames))
+
     def flush(self) -> None:
-        """Send everything."""
-        for to in list(self._frames):
+        """Send everything to those for whom there is anything that cannot wait."""
+        for to in list(self._urgent):
             self._send(to)
 
-    def _frame(self, to: NodeId) -> frames.Frame:
+    def _frame(self, to: NodeId, *, can_wait: bool = False) -> frames.Frame:
+        if not can_wait:
+            self._urgent[to] = None
         frame = self._frames.get(to)
         if frame is None:
             frame = self._frames[to] = frames.new_frame()
@@ -74,6 +82,7 @@ class Outbox:
     def _send(self, to: NodeId) -> None:
         frame = self._frames.pop(to)
         del self._bytes[to]
+        self._urgent.pop(to, None)
         if self._peers.send(to, CHANNEL, frames.encode(frame)):
             self.sent += 1
         else:

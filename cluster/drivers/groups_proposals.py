@@ -48,7 +48,18 @@ _SESSIONS_LOST_MAX: Final = 3
 class _Pending:
     """A proposal of this node that has no result yet."""
 
-    __slots__ = ("answer", "data", "group", "key", "leader", "refused", "sent", "term", "wake")
+    __slots__ = (
+        "answer",
+        "data",
+        "group",
+        "key",
+        "leader",
+        "refused",
+        "sent",
+        "term",
+        "wake",
+        "wakes_at",
+    )
 
     def __init__(self, group: int, key: CommandKey, data: bytes) -> None:
         self.group = group
@@ -62,6 +73,8 @@ class _Pending:
         """Whom it was sent to last, in which term."""
         self.refused = False
         self.wake = trio.Event()
+        self.wakes_at = 0.0
+        """When it is looked at again, on trio's clock, whatever is heard meanwhile."""
 
 
 class _Session:
@@ -188,11 +201,12 @@ class Proposals:
             while True:
                 pending.wake = trio.Event()
                 pending.refused = False
+                retry_at = trio.current_time() + self._ports.settings.retry_s
+                pending.wakes_at = min(deadline, retry_at)
                 self._send(pending)
                 if not pending.refused:
-                    retry_at = trio.current_time() + self._ports.settings.retry_s
-                    with trio.move_on_at(min(deadline, retry_at)):
-                        await pending.wake.wait()
+                    # A deadline of its own would cost a proposal as much as its way to the leader.
+                    await pending.wake.wait()
                 if pending.answer is not None:
                     if pending.answer.outcome is not Outcome.TOO_MANY:
                         return pending.answer
@@ -239,6 +253,14 @@ class Proposals:
         pending.leader = NO_NODE
         pending.refused = True
         pending.wake.set()
+
+    def on_tick(self) -> None:
+        """Wake whoever has waited long enough."""
+        now = trio.current_time()
+        for waiting in self._pending.values():
+            for pending in waiting.values():
+                if now >= pending.wakes_at:
+                    pending.wake.set()
 
     # What comes back.
 

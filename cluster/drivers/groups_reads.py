@@ -11,7 +11,8 @@ older.
 Questions and answers travel in the frames of the groups, beside whatever else there is to say, and
 a leader that holds its lease answers in the same turn of its event loop.
 
-A node that leads a group and holds its lease answers itself, without waiting.
+A node that leads a group and holds its lease answers itself, without waiting; so does a follower
+by its own (`cluster.raft.follower_leases`), once it has applied all of its log.
 """
 
 from collections.abc import Iterable
@@ -83,6 +84,24 @@ class Reads:
 
     # Readers.
 
+    def shows_all(self, groups: Iterable[int]) -> bool:
+        """Whether this node shows, at this moment, all that is committed in `groups`, and knows it
+        without asking anybody."""
+        now_ms = self._ports.now_ms()
+        return all(self._is_shown(number, now_ms) for number in groups)
+
+    def _is_shown(self, number: int, now_ms: int) -> bool:
+        group = self._loop.groups.get(number)
+        if group is None or group.held:
+            return False
+        if now_ms < group.shown_until_ms:
+            return True
+        index = group.node.lease_index(now_ms)
+        if index is None or group.applied < index:
+            return False
+        group.shown_until_ms = group.node.lease_end_ms()
+        return True
+
     async def barrier(self, groups: Iterable[int], *, timeout_s: float) -> None:
         """Returns once this node shows all that was committed in `groups` when it was called.
 
@@ -116,7 +135,10 @@ class Reads:
         group = self._loop.groups.get(number)
         if group is None or group.held:
             return None
-        return group.node.lease_index(self._ports.now_ms())
+        index = group.node.lease_index(self._ports.now_ms())
+        if index is not None and not group.leads and group.applied < index:
+            return None  # what a follower has not applied may never be committed
+        return index
 
     async def _until_confirmed(self, behind: list[int]) -> None:
         """Ask for the groups in `behind`, and take out each that is confirmed and applied."""

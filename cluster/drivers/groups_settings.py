@@ -1,6 +1,18 @@
 """How the host of the groups is set up. Times end in `_s` (seconds) or count ticks."""
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Leaders(Enum):
+    """Where the leaders of the groups belong."""
+
+    SPREAD = "spread"
+    """Evenly on all voters: who falls takes a part of the groups along for a moment."""
+    TOGETHER = "together"
+    """All on one node: batches are as large as can be, and a write costs all nodes least."""
+    ANYWHERE = "anywhere"
+    """Where they were elected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +31,10 @@ class GroupSettings:
     """How long a confirmed round of heartbeats lets a leader answer reads alone; below the
     election timeout. 0: never."""
     clock_drift_ratio_max: float = 0.01
+    follower_leases: bool = True
+    """Followers read alone, too, and writes wait for those who do; not without `lease_s`."""
+    lease_round_trip_s_max: float = 0.02
+    """A follower whose answers take longer reads by asking, so that no write waits for it."""
 
     groups_max: int = 64
     """Group numbers are below it; a peer's message for another is dropped."""
@@ -80,8 +96,8 @@ class GroupSettings:
     """A learner so close behind has caught up."""
     care_interval_s: float = 2.0
     """How often leaders look for learners to promote and for leadership to give away."""
-    balance: bool = True
-    """Spread the leaderships of the groups evenly over the voters."""
+    leaders: Leaders = Leaders.SPREAD
+    """Which voters lead the groups, as long as all are well."""
     pace_interval_s: float = 0.0
     """How often the others are asked how long an answer takes, so that a node whose messages are
     late gives away what it leads; 0: never."""

@@ -87,6 +87,8 @@ class Raft(Elections):
             if self.options.check_quorum:
                 self.check_quorum()
             self.transferee = NO_NODE
+        if self.role is Role.LEADER and self.holders:
+            self.commit_without_leases()
         if self.role is Role.LEADER and self.heartbeat_elapsed >= self.options.heartbeat_ticks:
             self.heartbeat_elapsed = 0
             self.broadcast_heartbeats()
@@ -126,7 +128,10 @@ class Raft(Elections):
         probing = progress.state is ProgressState.PROBE
         if progress.match < self.log.last_index() or probing:
             self._send_entries(message.sender, if_empty=True)
+        holders = len(self.holders)
         self._on_round_answered(message)
+        if len(self.holders) < holders:
+            self.commit_without_leases()
 
     def _leader_snapshot_status(self, message: Message) -> None:
         progress = self.progress.get(message.sender)

@@ -103,6 +103,10 @@ class Elections(Replication):
         assert appended, "an empty entry is never refused"
 
     def _on_vote_request(self, message: Message) -> None:
+        if self.is_guarded and not message.transfer:
+            # Of a higher term it would not have come here; ours may have been raised meanwhile, by
+            # an answer to what we sent when we led.
+            return
         pre = message.type is MessageType.PRE_VOTE
         may_vote = (
             self.vote == message.sender
@@ -174,10 +178,12 @@ class Elections(Replication):
         self.transferee = target
         # It has one election timeout; then proposals are taken again.
         self.election_elapsed = 0
-        if progress.match == self.log.last_index():
-            self._send_timeout_now(target)
-        else:
+        if progress.match != self.log.last_index():
             self._send_entries(target, if_empty=True)
+        elif self.holders:
+            self.broadcast_heartbeats()
+        else:
+            self._send_timeout_now(target)
 
     def in_leader_lease(self) -> bool:
         """Whether this node knows a live leader and therefore ignores elections."""

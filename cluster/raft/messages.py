@@ -142,7 +142,8 @@ class Message(NamedTuple):
     `sent_ms` come back in HEARTBEAT_RESP as they were sent: the leader reads its lease and its
     read confirmations from them. `transfer` marks an election asked for by the leader itself.
     `healing` on a refusal or a HEARTBEAT_RESP says that entries once acknowledged, those behind
-    `reject_hint`, are gone.
+    `reject_hint`, are gone. `own_ms` of a HEARTBEAT_RESP is the follower's clock; a HEARTBEAT that
+    grants a lease brings it back with `lease_ms`, from then on.
     """
 
     type: MessageType
@@ -162,6 +163,8 @@ class Message(NamedTuple):
     sent_ms: int = 0
     transfer: bool = False
     healing: bool = False
+    own_ms: int = 0
+    lease_ms: int = 0
     hard_state: HardState | None = None
     responses: tuple["Message", ...] = ()
 

@@ -151,13 +151,30 @@ class RaftNode:
         raft.step(Message(MessageType.READ_INDEX, raft.id, raft.id, context=context))
 
     def lease_index(self, now_ms: int = 0) -> int | None:
-        """From which index on this leader may serve reads at once; None when it must ask first."""
+        """From which index on this node may serve reads at once, as a leader or by a lease of its
+        own; None when somebody must be asked first.
+
+        What a follower is told may not be committed yet: one that has not applied so far asks.
+        """
         self._note_time(now_ms)
         raft = self.raft
+        if raft.role is Role.FOLLOWER:
+            return raft.follower_lease_index()
         if raft.role is not Role.LEADER or not raft.has_committed_in_term:
             return None
         alone = raft.configuration.voters == {raft.id}
         return raft.log.committed if alone or raft.lease_holds() else None
+
+    def lease_end_ms(self) -> int:
+        """Up to which reading of the clock the lease runs that `lease_index` counts on; one that
+        has none gives a reading long past."""
+        raft = self.raft
+        return raft.lease_until_ms if raft.role is Role.FOLLOWER else raft.lease_end_ms()
+
+    def refuse_leases(self) -> None:
+        """Take no lease as a follower from now on; what is held is given back at the next
+        heartbeat, so that nobody waits for a node that stops."""
+        self.raft.refuse_leases()
 
     def campaign(self, now_ms: int = 0) -> bool:
         """Stand for election now; False when this node may not."""

@@ -45,6 +45,10 @@ class Options:
 
     Counted from the SENDING of the round. It must be well below the election timeout.
     """
+    follower_leases: bool = False
+    """Followers may read alone, and nothing commits without those who do (`follower_leases`)."""
+    lease_round_trip_ms_max: int = 20
+    """A follower gets a lease only by an answer that took no longer: all writes wait for it."""
     clock_drift_ratio_max: float = 0.01
     """How far any clock's rate may be from true while leases are used."""
     async_storage: bool = False
@@ -69,6 +73,8 @@ class Options:
             raise ValueError("inflight_max must be at least 1")
         if self.lease_ms and not self.check_quorum:
             raise ValueError("leases need check_quorum: it is what keeps followers from voting")
+        if self.follower_leases and not self.lease_ms:
+            raise ValueError("leases of followers are cut from the leader's: lease_ms must be set")
         if not 0 <= self.clock_drift_ratio_max < 1:
             raise ValueError("clock_drift_ratio_max is a share of 1")
 

@@ -14,6 +14,7 @@ Invariants: 0 <= match < next_index; sent_commit < next_index; window sums equal
 
 from collections import deque
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class ProgressState(IntEnum):
@@ -22,6 +23,15 @@ class ProgressState(IntEnum):
     PROBE = 0
     REPLICATE = 1
     SNAPSHOT = 2
+
+
+class LeaseAsked(NamedTuple):
+    """What a follower's answer said of its clock: `own_ms` on its own, `heard_ms` on the leader's
+    when it came; see `follower_leases`."""
+
+    own_ms: int
+    heard_ms: int
+    round: int
 
 
 class Inflights:
@@ -79,6 +89,7 @@ class Progress:
         "flow_paused",
         "inflights",
         "is_learner",
+        "lease_asked",
         "match",
         "next_index",
         "pending_snapshot",
@@ -104,6 +115,8 @@ class Progress:
         """The latest round of heartbeats that it has answered in this term."""
         self.acked_sent_ms: int | None = None
         """When that round was sent, on the leader's clock; it follows us at least since then."""
+        self.lease_asked: LeaseAsked | None = None
+        """What its last answer said of its clock, if it may have a lease by it."""
 
     def copy(self) -> "Progress":
         """An independent copy."""
@@ -119,6 +132,7 @@ class Progress:
         twin.is_learner = self.is_learner
         twin.acked_round = self.acked_round
         twin.acked_sent_ms = self.acked_sent_ms
+        twin.lease_asked = self.lease_asked
         return twin
 
     def become_probe(self) -> None:

@@ -37,13 +37,11 @@ class Heartbeats(RaftState):
                 self._send_heartbeat(node)
 
     def _send_heartbeat(self, to: NodeId) -> None:
-        progress = self.progress[to]
-        # Never beyond what is known to match: behind it the member's log may be another's.
-        commit = min(progress.match, self.log.committed)
-        self.send(
-            Message(MessageType.HEARTBEAT, to, commit=commit, round=self.round, sent_ms=self.now_ms)
-        )
-        progress.sent_commit_index(commit)
+        raise NotImplementedError
+
+    def own_reading(self, message: Message) -> int:
+        """What the answer to a heartbeat says of this node's clock; see `follower_leases`."""
+        raise NotImplementedError
 
     def _on_heartbeat(self, message: Message) -> None:
         # What is still missing here cannot be committed here; the rest is known to match.
@@ -57,6 +55,7 @@ class Heartbeats(RaftState):
             sent_ms=message.sent_ms,
             reject_hint=self.log.last_index() if self.is_healing else 0,
             healing=self.is_healing,
+            own_ms=self.own_reading(message),
         )
         self.send(answer)
 
@@ -83,14 +82,18 @@ class Heartbeats(RaftState):
 
     def lease_holds(self) -> bool:
         """Whether no other leader can exist at this reading of the clock."""
+        return self.now_ms < self.lease_end_ms()
+
+    def lease_end_ms(self) -> int:
+        """Up to which reading of the clock no other leader can exist; long past without a lease."""
         if not self.options.lease_ms or self.role is not Role.LEADER or self.lease_given_up:
-            return False
+            return _NEVER
         followed_since = {
             node: _NEVER if progress.acked_sent_ms is None else progress.acked_sent_ms
             for node, progress in self.progress.items()
         }
         followed_since[self.id] = self.now_ms
-        return self.now_ms < self.quorum_value(followed_since) + self.options.lease_ms
+        return self.quorum_value(followed_since) + self.options.lease_ms
 
     def _on_read_at_leader(self, message: Message) -> None:
         waiting = len(self.reads_waiting) + len(self.reads_pending)

@@ -17,6 +17,7 @@ from cluster.base.errors import (
     Transferring,
 )
 from cluster.base.ids import NO_NODE, NodeId
+from cluster.raft.follower_leases import FollowerLeases
 from cluster.raft.membership import Changer, ConfChange, configuration_of
 from cluster.raft.messages import (
     ConfState,
@@ -30,10 +31,9 @@ from cluster.raft.messages import (
     payload_bytes,
 )
 from cluster.raft.progress import Progress, ProgressState
-from cluster.raft.reading import Heartbeats
 
 
-class Replication(Heartbeats):
+class Replication(FollowerLeases):
     """Both sides of replication, commit, and changes of members."""
 
     # Leader: sending.
@@ -176,8 +176,8 @@ class Replication(Heartbeats):
             return
         while self._send_entries(sender, if_empty=False):
             pass  # bounded: each message moves next_index on or fills the window
-        if sender == self.transferee and progress.match == self.log.last_index():
-            self._send_timeout_now(sender)
+        if sender == self.transferee:
+            self.hand_over_when_free()
 
     def _on_append_refused(self, message: Message, progress: Progress) -> None:
         hint = message.reject_hint
@@ -191,17 +191,33 @@ class Replication(Heartbeats):
                 progress.become_probe()
             self._send_entries(message.sender, if_empty=True)
 
+    def hand_over_when_free(self) -> None:
+        """Tell whoever is to lead that it may, once it has all of the log and nobody else can read
+        alone: it knows nothing of leases."""
+        progress = self.progress.get(self.transferee)
+        if progress is None or self.holders:
+            return
+        if progress.match == self.log.last_index():
+            self._send_timeout_now(self.transferee)
+
+    def commit_without_leases(self) -> None:
+        """Go on with what waited for leases that are no more."""
+        if self.try_commit():
+            self.release_waiting_reads()
+            self.broadcast_entries()
+        if self.transferee:
+            self.hand_over_when_free()
+
     def _send_timeout_now(self, to: NodeId) -> None:
         self.lease_given_up = True
         self.send(Message(MessageType.TIMEOUT_NOW, to))
 
-    def quorum_index(self) -> int:
-        """The last index that a quorum of both halves has on disk."""
-        return self.quorum_value({node: known.match for node, known in self.progress.items()})
-
     def try_commit(self) -> bool:
-        """Commit what a quorum has, if it ends in this term; returns whether that was news."""
+        """Commit what a quorum has, and whoever may read alone, if it ends in this term; returns
+        whether that was news."""
         index = self.quorum_index()
+        if self.holders:
+            index = min(index, self.holders_index())
         if index > self.log.committed and self.log.matches(index, self.term):
             self.log.commit_to(index)
             return True

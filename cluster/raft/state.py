@@ -11,6 +11,8 @@ Messages leave by two queues. `after_sync` holds what promises something about t
 (thesis, 3.8). The rest may leave at once.
 """
 
+from typing import NamedTuple
+
 from cluster.base.ids import NO_NODE, NodeId
 from cluster.raft.log import RaftLog
 from cluster.raft.membership import Configuration, configuration_of
@@ -31,6 +33,14 @@ _TERM_AS_GIVEN = frozenset(
     {MessageType.VOTE, MessageType.VOTE_RESP, MessageType.PRE_VOTE, MessageType.PRE_VOTE_RESP}
 )
 _TERMLESS = frozenset({MessageType.PROP, MessageType.READ_INDEX})
+
+
+class Held(NamedTuple):
+    """A lease that a follower may hold: until which reading of the leader's clock, and the round
+    of heartbeats that granted it."""
+
+    until_ms: int
+    round: int
 
 
 class RaftState:
@@ -77,6 +87,15 @@ class RaftState:
         """Reads that came before this leader committed an entry of its term."""
         self.reads_pending: list[tuple[int, int, Message]] = []
         """Reads to be confirmed, each with the round that does it and the index it was given."""
+        self.holders: dict[NodeId, Held] = {}
+        """Without whom this leader commits nothing, since they may read alone."""
+        self.barred_until_ms: dict[NodeId, int] = {}
+        """Who gets no lease up to that reading of the clock."""
+        self.takes_leases = True
+        self.lease_until_ms = 0
+        """Up to that reading of its clock this follower may read alone."""
+        self.lease_round = 0
+        """Grants of this round of the term and earlier ones come too late."""
         self._set_configuration(configuration_of(conf_state), {})
         self._become_follower(self.term, NO_NODE)
 
@@ -151,6 +170,10 @@ class RaftState:
             self.term = term
             self.vote = NO_NODE
             self.lease_given_up = False
+            self.lease_round = 0
+        self.lease_until_ms = 0
+        self.holders = {}
+        self.barred_until_ms = {}
         self.leader = NO_NODE
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
@@ -171,6 +194,9 @@ class RaftState:
         self.reads_pending = []
 
     def _become_follower(self, term: int, leader: NodeId) -> None:
+        if self.role is Role.LEADER and self.options.follower_leases:
+            # Followers may read alone still: this node, too, must elect nobody for so long.
+            self.heard_leader_ms = self.now_ms
         self.reset(term)
         self.leader = leader
         self.role = Role.FOLLOWER

@@ -202,6 +202,28 @@ def _resumed_from_the_start() -> Patch:
     return SnapshotReceiver, "_take_in", again
 
 
+def _shown_after_a_change() -> Patch:
+    """What was shown a moment ago is taken for shown, whatever has happened to the core since."""
+    touch = GroupLoop.touch
+
+    def keep(self: GroupLoop, group: Group) -> None:
+        shown = group.shown_until_ms
+        touch(self, group)
+        group.shown_until_ms = shown
+
+    return GroupLoop, "touch", keep
+
+
+def _shows_what_it_has_not() -> Patch:
+    """A node with a lease reads although it has not applied all of its log."""
+
+    def at_once(self: Reads, number: int, now_ms: int) -> bool:
+        group = self._loop.groups.get(number)
+        return group is not None and not group.held and group.node.lease_index(now_ms) is not None
+
+    return Reads, "_is_shown", at_once
+
+
 BUGS: Final[Mapping[str, Callable[[], Patch]]] = {
     "message_before_sync": _message_before_sync,
     "hard_state_dropped": _hard_state_dropped,
@@ -218,6 +240,8 @@ BUGS: Final[Mapping[str, Callable[[], Patch]]] = {
     "members_not_stored": _members_not_stored,
     "writes_out_of_order": _writes_out_of_order,
     "resumed_from_the_start": _resumed_from_the_start,
+    "shown_after_a_change": _shown_after_a_change,
+    "shows_what_it_has_not": _shows_what_it_has_not,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import trio
 
 from cluster.base.errors import ClusterError, HostStopped, OutcomeUnknown, ProposalRefused
+from cluster.drivers.groups_settings import Leaders
 from cluster.testing.host_bugs import BUGS, planted
 from cluster.testing.host_checks import CounterHistory, NotLinearizable
 from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, Violation, hosts
@@ -318,7 +319,8 @@ class _Run:
 
 
 async def _barrier(node: SimNode, groups: list[int]) -> bytes:
-    await node.host.read_barrier(groups, REQUEST_S)
+    if not node.host.shows_all(groups):
+        await node.host.read_barrier(groups, REQUEST_S)
     return b"read"
 
 
@@ -335,6 +337,9 @@ async def _simulate(seed: int, trace: bool) -> Verdict:
         log_entries_kept=entries_max // 4,
         snapshots_out_max=random.choice((1, 2)),
         snapshot_resumes_max=2,
+        leaders=random.choice((Leaders.SPREAD, Leaders.TOGETHER)),
+        lease_round_trip_s_max=random.choice((0.02, 1.0)),
+        follower_leases=random.random() < 0.8,
     )
     async with hosts(seed=seed, nodes=nodes, groups=tuple(groups), settings=settings) as world:
         if trace:

@@ -22,8 +22,8 @@ from cluster.raft.messages import (
     Snapshot,
 )
 from cluster.raft.node import RaftNode
-from cluster.raft.options import Options
-from cluster.raft.progress import Progress
+from cluster.raft.options import UNLIMITED, Options
+from cluster.raft.progress import LeaseAsked, Progress
 from cluster.raft.quorum import VoteResult, majority_reached, majority_vote
 from cluster.raft.storage import Storage
 
@@ -250,6 +250,55 @@ class _GuardForgottenAtStart(Raft):
         self.heard_leader_ms = -(10**9)
 
 
+# Leases of followers.
+
+
+class _HolderNotWaitedFor(Raft):
+    def holders_index(self) -> int:
+        return UNLIMITED
+
+
+class _HolderForgottenOnRemoval(Raft):
+    def holders_index(self) -> int:
+        self.holders = {node: held for node, held in self.holders.items() if node in self.progress}
+        return super().holders_index()
+
+
+class _LeaseCountedFromGrant(Raft):
+    """A follower counts its lease from when the grant came, not from its own reading."""
+
+    def own_reading(self, message: Message) -> int:
+        return super().own_reading(message._replace(own_ms=self.now_ms))
+
+
+class _LeaseForLaggard(Raft):
+    def _may_hold(self, node: NodeId, progress: Progress, asked: LeaseAsked) -> bool:
+        return self.has_committed_in_term
+
+
+class _LeasesForgottenInTransfer(Raft):
+    def _on_transfer_at_leader(self, message: Message) -> None:
+        self.holders = {}
+        super()._on_transfer_at_leader(message)
+
+
+class _LeasesForgottenInDefeat(Raft):
+    """A leader that steps down votes at once, as if no follower read by its leases."""
+
+    def _become_follower(self, term: int, leader: NodeId) -> None:
+        heard_ms = self.heard_leader_ms
+        super()._become_follower(term, leader)
+        self.heard_leader_ms = heard_ms
+
+
+class _FollowerReadsCommitted(Raft):
+    """A follower with a lease shows what it knows to be committed, not all that may be."""
+
+    def follower_lease_index(self) -> int | None:
+        index = super().follower_lease_index()
+        return None if index is None else self.log.committed
+
+
 class _ReadWithoutRound(Raft):
     def _on_read_at_leader(self, message: Message) -> None:
         if self.has_committed_in_term:
@@ -314,7 +363,7 @@ _ALL: Final = (
     Bug("vote_before_sync", node=_VoteBeforeSync),
     Bug("ack_before_sync", node=_AckBeforeSync),
     Bug("leader_counts_unsynced", core=_LeaderCountsUnsynced),
-    Bug("stored_answer_of_old_term", core=_StoredAnswerOfOldTerm),
+    Bug("stored_answer_of_old_term", core=_StoredAnswerOfOldTerm, seeds_max=2000),
     Bug("votes_twice", core=_VotesTwice),
     Bug("vote_without_log_check", core=_VoteWithoutLogCheck),
     Bug("vote_of_one_half", core=_VoteOfOneHalf),
@@ -328,14 +377,21 @@ _ALL: Final = (
     Bug("heartbeat_commit_unbounded", core=_HeartbeatCommitUnbounded),
     Bug("always_truncates", core=_AlwaysTruncates),
     Bug("lease_for_ever", core=_LeaseForEver),
-    Bug("lease_kept_in_transfer", core=_LeaseKeptInTransfer, seeds_max=6000),
+    Bug("lease_kept_in_transfer", core=_LeaseKeptInTransfer, seeds_max=16000),
     Bug("lease_from_answer", core=_LeaseFromAnswer, seeds_max=12000),
     Bug("no_guard", core=_NoGuard),
     Bug("guard_forgotten_at_start", core=_GuardForgottenAtStart),
+    Bug("holder_not_waited_for", core=_HolderNotWaitedFor),
+    Bug("holder_forgotten_on_removal", core=_HolderForgottenOnRemoval),
+    Bug("lease_counted_from_grant", core=_LeaseCountedFromGrant),
+    Bug("lease_for_laggard", core=_LeaseForLaggard),
+    Bug("leases_forgotten_in_transfer", core=_LeasesForgottenInTransfer),
+    Bug("leases_forgotten_in_defeat", core=_LeasesForgottenInDefeat, seeds_max=16000),
+    Bug("follower_reads_committed", core=_FollowerReadsCommitted),
     Bug("read_without_round", core=_ReadWithoutRound),
     Bug("read_before_own_commit", core=_ReadBeforeOwnCommit),
     Bug("members_lost_on_snapshot", core=_MembersLostOnSnapshot),
-    Bug("snapshot_during_apply", core=_SnapshotDuringApply, seeds_max=2000),
+    Bug("snapshot_during_apply", core=_SnapshotDuringApply, seeds_max=12000),
     Bug("old_snapshot_accepted", core=_OldSnapshotAccepted, seeds_max=2000),
     Bug("snapshot_never_given_up", core=_SnapshotNeverGivenUp),
     Bug("auto_leave_forgotten", core=_AutoLeaveForgotten),

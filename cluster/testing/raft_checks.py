@@ -86,6 +86,8 @@ class Checks:
         self._members: dict[int, ConfState] = {0: conf_state}
         self._members_at = [0]
         self._effects: dict[bytes, bytes] = {}
+        self.lease_reads = 0
+        """How many reads followers have answered by their leases."""
         self.floor = 0
         """The length of the list that every read which begins now must see."""
 

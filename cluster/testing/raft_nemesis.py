@@ -107,6 +107,27 @@ class Nemesis:
         other = self._random.choice(others)
         self._world.at(self._later(1, 60), self._stand, other)
 
+    def _returned_rival(self) -> None:
+        """Who was cut off long enough to raise its term finds the leader again, and those two lose
+        everybody else: where a leader that is deposed forgets whom it lets read alone."""
+        leader = self._world.leader
+        others = [number for number in self._world.places if leader and number != leader.id]
+        if leader is None or len(others) < 2:
+            return
+        rival = self._random.choice(others)
+        away = self._both_ways({(rival, number) for number in self._world.places})
+        self._world.blocked |= away
+        rest = set(self._world.places) - {leader.id, rival}
+        parted = self._both_ways({(a, b) for a in (leader.id, rival) for b in rest})
+        back_us = self._later(60, 240)
+        self._world.at(back_us, self._mend, away)
+        self._world.at(back_us, self._cut, parted, 60, 150)
+        for _ in range(5):
+            self._world.at(back_us + self._random.randrange(40 * MS), self._stand_at, rival)
+
+    def _stand_at(self, number: NodeId) -> None:
+        self._stand(self._world.places[number])
+
     def _forgetful_followers(self) -> None:
         """Cut the leader off and restart all others: none remembers having heard a leader."""
         leader = self._world.leader
@@ -261,6 +282,34 @@ class Reader:
         except ClusterError:
             del place.reads[context]
         world.work(place)
+
+
+class FollowerReader:
+    """Reads on every follower that has a lease for it, and has applied what it must show."""
+
+    def __init__(self, world: World, end_us: int) -> None:
+        self._world = world
+        self._end_us = end_us
+        self._next()
+
+    def _next(self) -> None:
+        world = self._world
+        if world.now_us < self._end_us:
+            world.at(world.now_us + world.random.randint(MS, 4 * MS), self._read)
+
+    def _read(self) -> None:
+        world = self._world
+        for place in world.places.values():
+            # One that pauses reads nothing; when it wakes its clock has run on.
+            if not place.alive or place.paused_until_us > world.now_us:
+                continue
+            if place.raft.leader == place.id:
+                continue
+            index = place.node.lease_index(place.clock_ms(world.now_us))
+            if index is not None and place.applied >= index:
+                world.checks.lease_reads += 1
+                world.checks.on_read(world.checks.floor, place.machine.length)
+        self._next()
 
 
 class Client:

@@ -5,7 +5,7 @@ five nodes, logs of a few entries between snapshots, elections every few dozen m
 groups find most (a five-node group hides most bugs of a three-node one).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -109,6 +109,7 @@ class Plan:
     election_ticks: int
     rot: bool
     """Whether one node's stored entries may rot while it is down."""
+    follower_leases: bool = False
     uncommitted_bytes_max: int = 200
 
 
@@ -125,7 +126,7 @@ def make_plan(seed: int) -> Plan:
     hasty = profile == "elections"
     check_quorum = random.random() < (0.6 if hasty else 0.85)
     leases = check_quorum and random.random() < (0.2 if hasty else 0.5)
-    return Plan(
+    plan = Plan(
         seed=seed,
         profile=profile,
         voters=voters,
@@ -149,3 +150,6 @@ def make_plan(seed: int) -> Plan:
         election_ticks=random.choice((5, 6, 8)),
         rot=rot,
     )
+    if not leases or random.random() < 0.3:
+        return plan
+    return replace(plan, follower_leases=True, faults=(*faults, "returned_rival"))

@@ -12,7 +12,7 @@ from cluster.base.errors import ClusterError
 from cluster.raft.membership import ConfChange
 from cluster.testing.raft_bugs import NO_BUG, Bug
 from cluster.testing.raft_checks import Violation
-from cluster.testing.raft_nemesis import Client, Nemesis, Reader
+from cluster.testing.raft_nemesis import Client, FollowerReader, Nemesis, Reader
 from cluster.testing.raft_place import Place
 from cluster.testing.raft_plan import MS, make_plan
 from cluster.testing.raft_world import World
@@ -44,6 +44,8 @@ def run_seed(seed: int, bug: Bug = NO_BUG, *, trace: bool = False) -> Verdict:
         end_us = plan.duration_ms * MS
         clients = [Client(world, number, end_us) for number in range(plan.clients)]
         Reader(world, end_us)
+        if plan.follower_leases:
+            FollowerReader(world, end_us)
         world.run_until(end_us)
         nemesis.stopped = True
         heal(world)

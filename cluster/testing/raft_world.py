@@ -113,6 +113,7 @@ class World:
             check_quorum=plan.check_quorum,
             pre_vote=plan.pre_vote,
             lease_ms=plan.lease_ms,
+            follower_leases=plan.follower_leases,
             clock_drift_ratio_max=DRIFT,
             async_storage=plan.async_storage,
             applied=snapshot.index,
@@ -140,6 +141,9 @@ class World:
             place.disk.rot(self.random, as_torn_tail="rot_as_torn_tail" in self.bug.driver)
         if "empty_disk" in self.bug.driver and place.id == 1:
             place.disk.wipe(self._first)
+        if self.plan.follower_leases and self.random.random() < 0.5:
+            # As if the machine had been started anew: its clock counts from zero.
+            place.clock_offset_us = -int(self.now_us * place.clock_rate)
         down_us = self.random.randint(1 * MS, 20 * MS)
         self.at(self.now_us + down_us, self._restart, place, place.incarnation)
 

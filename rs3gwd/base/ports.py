@@ -478,6 +478,23 @@ class ObjectStore(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """How requests begin over a store whose look-ups, and those of the directory, must be proved to
+    be current first: each gets the store as it sees it.
+
+    A request names its bucket and key, which may both be empty, and whether it reads the key. From
+    then on accounts, keys, policies, the bucket and the key are what had been acknowledged before.
+    """
+
+    def begin_now(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore | None:
+        """The store for a request; None where the proof must be waited for."""
+        ...
+
+    async def begin(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore:
+        """The same once it is proved. Raises Overloaded."""
+        ...
+
+
 class KeyHolder(Struct, frozen=True):
     """An access key and whom it is of: `account` is None where that is gone, `user` for a key of
     the account itself and where the user is gone."""

@@ -4,6 +4,7 @@ What it is not: a table of its own; `Config` has these fields like its others, a
 `settings` says how one is added.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Struct
@@ -12,6 +13,13 @@ from rs3gwd.config.option import Spec, Topic
 
 ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):[0-9]{1,5}"
 """The form of host:port; the host may be empty."""
+
+
+class ClusterLeaders(StrEnum):
+    """Where the leaders of the groups belong."""
+
+    TOGETHER = "together"
+    SPREAD = "spread"
 
 
 class ClusterOptions(Struct, frozen=True, kw_only=True):
@@ -52,6 +60,18 @@ class ClusterOptions(Struct, frozen=True, kw_only=True):
             key="cluster.groups",
         ),
     ] = 8
+    cluster_leaders: Annotated[
+        ClusterLeaders,
+        Spec(
+            Topic.CLUSTER,
+            "RS3GW_CLUSTER_LEADERS",
+            "Where the leaders of the groups belong while all nodes are well. together: on one "
+            "node, which costs all nodes least for a write. spread: evenly on all, so that the "
+            "fall of any node stops a part of the groups for a moment instead of, rarely, all; "
+            "the same on each node.",
+            key="cluster.leaders",
+        ),
+    ] = ClusterLeaders.TOGETHER
     replication_factor: Annotated[
         int,
         Spec(

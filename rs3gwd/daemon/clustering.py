@@ -19,6 +19,7 @@ import trio
 from cluster.base.errors import IdentityError
 from cluster.drivers.authority import AuthorityFolder, Begins
 from cluster.drivers.gossip import Gossip
+from cluster.drivers.groups_settings import Leaders
 from cluster.drivers.transport import Transport
 from cluster.drivers.transport_network import Address, TlsNetwork
 from cluster.wal.wal import Wal
@@ -40,7 +41,7 @@ from rs3gwd.node.blob_hints import HintSettings
 from rs3gwd.node.blob_mending import MendingSettings
 from rs3gwd.node.blob_parts import BlobSettings
 from rs3gwd.node.blob_sources import SourceSettings
-from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts, make_host_settings
 
 AUTHORITY_FOLDER = "cluster"
 WAL_FOLDER = "wal"
@@ -77,7 +78,7 @@ async def open_stores(config: Config, engine: Engine, ports: Ports) -> AsyncIter
             yield Stores(
                 node.store,
                 node.directory,
-                node.store.begin,
+                node.store,
                 is_founder=who.identity.node == founder,
                 blobs=node.blobs,
                 gossip=gossip,
@@ -181,6 +182,7 @@ def _cluster_settings(config: Config) -> ClusterSettings:
         groups=config.cluster_groups,
         copies=config.replication_factor,
         zone=config.cluster_zone,
+        host=make_host_settings(leaders=Leaders(config.cluster_leaders)),
         blobs=_blob_settings(config),
     )
 

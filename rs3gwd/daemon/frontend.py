@@ -73,7 +73,7 @@ def make_gateway(
     services = Services(
         store=stores.store,
         directory=stores.directory,
-        begin_store=stores.begin,
+        sessions=stores.sessions,
         clock=stores.clock or ports.clock,
         random=ports.random,
         threads=ports.threads,
@@ -113,7 +113,7 @@ def make_gateway(
 
 def make_admin(services: Services, stores: Stores) -> AdminService:
     """The admin API beside the S3 surface of the same services."""
-    begin = stores.begin
+    sessions = stores.sessions
     return AdminService(
         AdminPorts(
             directory=services.directory,
@@ -122,7 +122,7 @@ def make_admin(services: Services, stores: Stores) -> AdminService:
             permissions=services.permissions,
             signers=Signers(services.directory, services.secrets, services.brake),
             cluster=stores.cluster,
-            begin=None if begin is None else partial(begin, "", b"", False),
+            begin=None if sessions is None else partial(sessions.begin, "", b"", False),
             uses=services.uses,
         )
     )

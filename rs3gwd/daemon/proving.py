@@ -1,6 +1,6 @@
 """Admin requests about accounts, keys and buckets wait until this node shows what the cluster has.
 
-Requests over S3 begin with that proof (`Services.begin_store`); without it here, an account made
+Requests over S3 begin with that proof (`Services.sessions`); without it here, an account made
 through one node would be unknown to `rs3gwctl` at another, and a name could be given twice. What it
 is not: a wait for questions about the node itself, which are answered without a majority, too.
 """
@@ -45,14 +45,14 @@ _ABOUT_THE_STORE = (
 
 def when_current(stores: Stores, handle: AdminHandler) -> AdminHandler:
     """A handler behind the proof; the same one for a store that needs none."""
-    begin = stores.begin
-    if begin is None:
+    sessions = stores.sessions
+    if sessions is None:
         return handle
 
     async def handle_request(request: AnyAdminRequest) -> AdminAnswer:
         if isinstance(request, _ABOUT_THE_STORE):
             try:
-                await begin("", b"", False)
+                await sessions.begin("", b"", False)
             except Overloaded as error:
                 return AdminAnswer(error=error.code, message=str(error))
         return await handle(request)

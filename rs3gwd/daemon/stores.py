@@ -6,14 +6,14 @@ from msgspec import Struct
 
 from cluster.drivers.gossip import Gossip
 from rs3gwd.base.cluster_admin import ClusterAdmin
-from rs3gwd.base.ports import Clock, Directory, ObjectStore
+from rs3gwd.base.ports import Clock, Directory, ObjectStore, Sessions
 from rs3gwd.engine.face import EngineFace
 from rs3gwd.node.blob_parts import BlobParts
 from rs3gwd.node.local import LocalDirectory, LocalStore
 
 
 class Stores(Struct, frozen=True):
-    """`begin` is how a request begins where look-ups must be waited for (`Services.begin_store`).
+    """`sessions` are how requests begin where look-ups must be proved (`Services.sessions`).
     `is_founder`: what a new store needs is made by this node; the others of a cluster wait. `blobs`
     moves the bytes of a cluster, `gossip` says which of its nodes seem to be there, `clock` is that
     of all its nodes. `hand_over` has other nodes lead what this one leads, before it stops;
@@ -21,7 +21,7 @@ class Stores(Struct, frozen=True):
 
     store: ObjectStore
     directory: Directory
-    begin: Callable[[str, bytes, bool], Awaitable[ObjectStore]] | None = None
+    sessions: Sessions | None = None
     is_founder: bool = True
     blobs: BlobParts | None = None
     gossip: Gossip | None = None

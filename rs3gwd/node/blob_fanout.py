@@ -95,6 +95,9 @@ class Fanout:
     async def stage(self, *, size_hint: int | None) -> AsyncIterator[ClusterStage]:
         """A place for one body; see `rs3gwd.base.ports.Stage`."""
         blob_id = self._blob_ids.make()
+        if size_hint is not None and size_hint <= RIDING_BYTES_MAX:
+            yield ClusterStage(self, blob_id, None, size_hint)
+            return
         async with self.depot.stage(blob_id, size_bytes=size_hint) as local:
             stage = ClusterStage(self, blob_id, local, size_hint)
             try:
@@ -248,11 +251,12 @@ class ClusterStage:
     """One body being received; see `rs3gwd.base.ports.Stage`."""
 
     def __init__(
-        self, fanout: Fanout, blob_id: bytes, local: BodyStage, size_hint: int | None
+        self, fanout: Fanout, blob_id: bytes, local: BodyStage | None, size_hint: int | None
     ) -> None:
         self._fanout = fanout
         self._blob_id = blob_id
         self._local = local
+        """This node's own place for the bytes; None for a body that is known to ride."""
         self._size_hint = size_hint
         self._pieces: list[bytes] | None = []
         """The body while it may ride; None once it goes to its replicas."""
@@ -264,7 +268,7 @@ class ClusterStage:
     @property
     def is_lean(self) -> bool:
         """Memory is short."""
-        return self._local.is_lean
+        return self._local is not None and self._local.is_lean
 
     async def write(self, data: Buffer) -> None:
         """Appends. Raises DiskFull, DiskFailed, Overloaded, ValueError (more than the hint)."""
@@ -297,7 +301,7 @@ class ClusterStage:
         assert self._write is not None
         self._check = crc32c(piece, self._check)
         if self._write.is_local:
-            await self._local.write(piece)
+            await self._own.write(piece)
         await self._write.write(piece)
 
     async def end(self) -> None:
@@ -306,7 +310,7 @@ class ClusterStage:
             return
         self._is_ended = True
         if self._write.is_local:
-            await self._local.end()
+            await self._own.end()
         self._write.end(self._check)
 
     async def finish(self) -> ClusterBlob:
@@ -316,9 +320,14 @@ class ClusterStage:
             ref = BlobRef(self._blob_id, self._size_bytes) if self._size_bytes else None
             return ClusterBlob(self._fanout, ref, riding=b"".join(self._pieces))
         await self.end()
-        staged = await self._local.finish() if self._write.is_local else None
+        staged = await self._own.finish() if self._write.is_local else None
         ref = BlobRef(self._blob_id, self._size_bytes)
         return ClusterBlob(self._fanout, ref, local=staged, write=self._write)
+
+    @property
+    def _own(self) -> BodyStage:
+        assert self._local is not None, "a body that was announced to ride is not passed on"
+        return self._local
 
     def leave(self) -> None:
         """The context is left: whoever was not told to keep the body forgets it."""

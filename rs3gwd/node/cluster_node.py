@@ -23,7 +23,7 @@ from cluster.base.ports import Applied, Handlers, Liveness, Peers
 from cluster.drivers.groups import GroupHost
 from cluster.drivers.groups_frames import encode_members
 from cluster.drivers.groups_log import Wal
-from cluster.drivers.groups_settings import GroupSettings
+from cluster.drivers.groups_settings import GroupSettings, Leaders
 from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import ConfState
 from rs3gwd.base.ports import Clock, Random, Threads
@@ -47,6 +47,11 @@ FIRST_INDEX = FIRST_TERM = 1
 """Where the logs of all groups of a new cluster begin."""
 
 
+def make_host_settings(leaders: Leaders = Leaders.TOGETHER) -> GroupSettings:
+    """How the host of the groups of a node is set up."""
+    return GroupSettings(proposal_bytes_max=4 << 20, pace_interval_s=0.2, leaders=leaders)
+
+
 class ClusterSettings(Struct, frozen=True):
     """How a node of a cluster works. `groups` counts the index groups, and is fixed when the
     cluster is made; `copies` is on how many nodes the bytes of a blob are kept as soon as there are
@@ -55,9 +60,7 @@ class ClusterSettings(Struct, frozen=True):
     groups: int = GROUPS_DEFAULT
     copies: int = COPIES_DEFAULT
     zone: str = ""
-    host: GroupSettings = field(
-        default_factory=lambda: GroupSettings(proposal_bytes_max=4 << 20, pace_interval_s=0.2)
-    )
+    host: GroupSettings = field(default_factory=make_host_settings)
     proposing: ProposingSettings = ProposingSettings()
     blobs: BlobSettings = BlobSettings()
     layout: LayoutSettings = LayoutSettings()

@@ -146,12 +146,27 @@ class StoreSession:
         self._reads_key = reads_key
         self._proved: set[int] = set()
         self._writes = 0
+        self._was_proved_at_once = False
 
     # What is proved.
 
     async def wait_key(self) -> None:
         """Until look-ups of the request's own bucket are proved, and of its key if it reads it.
         Raises Overloaded."""
+        await self._prove(self._own_groups())
+
+    def prove_now(self) -> bool:
+        """Whether the same is known at this moment, so that nothing need be waited for."""
+        groups = self._own_groups()
+        if not self._parts.proposer.shows_all(groups):
+            return False
+        # What is looked up at the same moment is at least as new as what is proved: should the
+        # bucket be another one by and by, it was made after this request began.
+        self._proved = groups
+        self._was_proved_at_once = True
+        return True
+
+    def _own_groups(self) -> set[int]:
         groups = {SYSTEM_GROUP}
         if (
             self._key
@@ -159,7 +174,7 @@ class StoreSession:
             and (group := self._group_of(self._bucket, self._key)) is not None
         ):
             groups.add(group)
-        await self._prove(groups)
+        return groups
 
     async def _prove(self, groups: set[int]) -> None:
         missing = groups - self._proved
@@ -173,7 +188,8 @@ class StoreSession:
     def _doubt(self) -> None:
         """What this request reads next must show what it wrote, which this node may not yet."""
         self._writes += 1
-        self._proved.clear()
+        self._proved = set()
+        self._was_proved_at_once = False
 
     async def _prove_system(self) -> None:
         await self._prove({SYSTEM_GROUP})
@@ -206,10 +222,13 @@ class StoreSession:
         reads no key, without the key."""
         if SYSTEM_GROUP not in self._proved:
             return None
-        if self._key:
-            group = self._group_of(self._bucket, self._key)
-            if group is not None and group not in self._proved:
-                return None if self._reads_key else self._parts.keyless
+        if not self._key:
+            return self._parts.lookups
+        if self._was_proved_at_once:
+            return self._parts.lookups if self._reads_key else self._parts.keyless
+        group = self._group_of(self._bucket, self._key)
+        if group is not None and group not in self._proved:
+            return None if self._reads_key else self._parts.keyless
         return self._parts.lookups
 
     async def wait_lookups(self) -> Lookups:
@@ -369,12 +388,13 @@ class ClusterStore:
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
 
-    async def begin(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore:
-        """The store as one request about this bucket and key sees it; both may be empty.
+    def begin_now(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore | None:
+        """See `rs3gwd.base.ports.Sessions`; what reads a key that was not named waits then."""
+        session = StoreSession(self._parts, bucket, key, reads_key=reads_key)
+        return session if session.prove_now() else None
 
-        Accounts, keys, policies and the bucket are current, and so is the key, unless the request
-        says that it does not read it: whatever reads it all the same waits then. Raises Overloaded.
-        """
+    async def begin(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore:
+        """The same, once it is proved. Raises Overloaded."""
         session = StoreSession(self._parts, bucket, key, reads_key=reads_key)
         await session.wait_key()
         return session

@@ -75,6 +75,10 @@ class Proposer:
         """Whether this node takes itself for the leader of a group."""
         return self._host.leads(group)
 
+    def shows_all(self, groups: Iterable[int]) -> bool:
+        """Whether this node is known to show, now, all that was acknowledged in `groups`."""
+        return self._host.shows_all(groups)
+
     async def wait_current(self, groups: Iterable[int]) -> None:
         """Returns once this node shows all that was acknowledged in `groups` before.
 

@@ -1,14 +1,12 @@
 """What a handler gets: one authenticated, authorised request, and the world it may use."""
 
-from collections.abc import Awaitable, Callable
-
 from msgspec import Struct, field
 
 from rs3gwd.base.encryption import ObjectKeys
 from rs3gwd.base.http import Request
 from rs3gwd.base.memory import MemoryPool
 from rs3gwd.base.new_buckets import NewBuckets
-from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Threads
+from rs3gwd.base.ports import Clock, Directory, ObjectStore, Random, Sessions, Threads
 from rs3gwd.base.records import BucketRecord, Durability, EncryptionKind
 from rs3gwd.base.sealing import SecretWrapper
 from rs3gwd.base.web_documents import WebDocuments
@@ -32,9 +30,8 @@ class Services(Struct, frozen=True):
     made without saying; `access` keeps what buckets say about who may use them, `permissions` what
     users may do by their own policies. `keys` are those of encrypted objects, None where the node
     has none; `default_encryption` is what buckets without a rule of their own get, None for
-    nothing. `takes_customer_keys_in_clear`: SSE-C needs no TLS. `begin_store` is for a store whose
-    look-ups must be waited for, and `directory`'s too: it gives the store as one request about a
-    bucket and a key sees it (both may be empty), once accounts, keys and policies are current.
+    nothing. `takes_customer_keys_in_clear`: SSE-C needs no TLS. `sessions` are how requests
+    begin where look-ups must be proved to be current, None where they always are.
     `secrets` keeps the secrets of access keys and the tokens of sessions; None where there are no
     sessions and no secret is wrapped. `web_documents` fetches the keys of identity providers; None
     where nobody is asked. `brake` slows whoever fails to prove who they are,
@@ -59,7 +56,7 @@ class Services(Struct, frozen=True):
     keys: ObjectKeys | None = None
     default_encryption: EncryptionKind | None = None
     takes_customer_keys_in_clear: bool = False
-    begin_store: Callable[[str, bytes, bool], Awaitable[ObjectStore]] | None = None
+    sessions: Sessions | None = None
     secrets: SecretWrapper | None = None
     web_documents: WebDocuments | None = None
     brake: Brake = field(default_factory=Brake)

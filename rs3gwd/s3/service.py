@@ -14,7 +14,6 @@ body and a CORS preflight not at all: both go ways of their own.
 """
 
 from collections.abc import Awaitable
-from contextlib import suppress
 
 import msgspec
 
@@ -26,7 +25,7 @@ from rs3gwd.base.errors import (
     Rs3gwError,
 )
 from rs3gwd.base.http import Request, Response
-from rs3gwd.base.ports import NotProved
+from rs3gwd.base.ports import NotProved, Sessions
 from rs3gwd.iam.authenticate import AuthenticationSettings, authenticate
 from rs3gwd.iam.payload import Authenticated
 from rs3gwd.iam.principal import Principal
@@ -97,29 +96,40 @@ class S3Service:
             bucket = bucket_of_website(request.host, self._services.website_domains)
             if bucket is not None:
                 return self._answer_website(request, bucket)
-        if self._services.begin_store is not None:
-            return self._begin_when_current(request)
-        return self._begin(request, self._services)
+        sessions = self._services.sessions
+        if sessions is None:
+            return self._begin(request, self._services)
+        bucket, key = self._place(request)
+        store = sessions.begin_now(bucket, key, _reads_key(request))
+        if store is None:
+            return self._begin_when_current(request, sessions, bucket, key)
+        return self._begin(request, msgspec.structs.replace(self._services, store=store))
+
+    def _place(self, request: Request) -> tuple[str, bytes]:
+        """The bucket and key of a request; nothing where they cannot be made out: whoever answers
+        meets the same error, and says it better."""
+        try:
+            return self._router.place(request)
+        except ApiError:
+            return "", b""
 
     async def _answer_website(self, request: Request, bucket: str) -> Response:
-        store = self._services.store
+        store, sessions = self._services.store, self._services.sessions
         try:
-            if self._services.begin_store is not None:
-                store = await self._services.begin_store(bucket, b"", False)
+            if sessions is not None:
+                store = await sessions.begin(bucket, b"", False)
             return await answer_website(request, bucket, store, self.handle)
         except Rs3gwError as error:
             return self._error_response(
                 error, request, bucket=bucket, key=b"", operation=WEBSITE_OPERATION
             )
 
-    async def _begin_when_current(self, request: Request) -> Response:
+    async def _begin_when_current(
+        self, request: Request, sessions: Sessions, bucket: str, key: bytes
+    ) -> Response:
         """Nobody is asked who they are before it is known that this node knows who there is."""
-        assert self._services.begin_store is not None
-        bucket, key = "", b""
         try:
-            with suppress(ApiError):  # whoever answers meets the same error, and says it better
-                bucket, key = self._router.place(request)
-            store = await self._services.begin_store(bucket, key, _reads_key(request))
+            store = await sessions.begin(bucket, key, _reads_key(request))
         except Rs3gwError as error:
             return self._error_response(error, request, bucket=bucket, key=key, operation="Unknown")
         answer = self._begin(request, msgspec.structs.replace(self._services, store=store))

@@ -41,6 +41,7 @@ from rs3gwd.node.blob_parts import BlobSettings
 from rs3gwd.node.blob_sources import SourceSettings
 from rs3gwd.node.blob_upkeep import UpkeepSettings
 from rs3gwd.node.cluster_node import ClusterNode, ClusterSettings, NodePorts
+from rs3gwd.node.cluster_store import ClusterStore
 from rs3gwd.node.layout_following import FollowingSettings
 from rs3gwd.node.layout_keeping import KeepingSettings
 from rs3gwd.node.layout_parts import LayoutSettings
@@ -122,11 +123,11 @@ class WorldNode:
         self._quiet = trio.Event()
 
     @property
-    def store(self) -> ObjectStore:
+    def store(self) -> ClusterStore:
         """The store as a client of this node has it."""
         return self.cluster.store
 
-    async def ask(self, call: Callable[[ObjectStore], Awaitable[T]]) -> T:
+    async def ask(self, call: Callable[[ClusterStore], Awaitable[T]]) -> T:
         """What a client's call of this node gives, and what it raises. Raises NodeFell."""
         if not self.is_up.is_set():
             raise NodeFell
@@ -164,8 +165,7 @@ class WorldNode:
             observer=SilentObserver(),
         )
         try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self.engine.run)
+            async with running(self.engine), trio.open_nursery() as nursery:
                 self.peers = MemoryPeers(self.world.network, self.number, nursery)
                 # Nothing gets here before there is somebody to take it.
                 self.peers.alive = False
@@ -208,6 +208,24 @@ class WorldNode:
         """The bodies that it keeps for commands that were applied, up to 10,000, by id."""
         with self.engine.environment.read() as txn:
             return list_kept(txn, after=b"", limit=10_000)
+
+
+@asynccontextmanager
+async def running(engine: Engine) -> AsyncIterator[None]:
+    """A running engine, which ends only when all within has ended, as in the daemon."""
+
+    scope = trio.CancelScope(shield=True)
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        with scope:
+            await engine.run(task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        try:
+            yield
+        finally:
+            scope.cancel()
 
 
 class ClusterWorld:

@@ -55,7 +55,7 @@ class ThreeNodes:
                     services,
                     store=node.cluster.store,
                     directory=node.cluster.directory,
-                    begin_store=node.cluster.store.begin,
+                    sessions=node.cluster.store,
                     access=type(services.access)(),
                     permissions=type(services.permissions)(),
                 )

@@ -21,10 +21,18 @@ class Gate:
         self.asked: list[tuple[str, bytes, bool]] = []
         self.learns_of_removal = False
         self.failure: Overloaded | None = None
-        services = msgspec.structs.replace(world.service._services, begin_store=self.begin)
+        self.is_current = False
+        self.asked_now: list[tuple[str, bytes, bool]] = []
+        services = msgspec.structs.replace(world.service._services, sessions=self)
         world.service = S3Service(services)
 
-    async def begin(self, bucket: str, key: bytes, reads_key: bool) -> ObjectStore:
+    def begin_now(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore | None:
+        if not self.is_current:
+            return None
+        self.asked_now.append((bucket, key, reads_key))
+        return self.world.store
+
+    async def begin(self, bucket: str, key: bytes, reads_key: bool = True) -> ObjectStore:
         self.asked.append((bucket, key, reads_key))
         if self.failure is not None:
             raise self.failure
@@ -48,6 +56,24 @@ async def test_a_request_waits_for_its_bucket_and_key() -> None:
         ("bucket", b"a key", False),
         ("bucket", b"a key", True),
         ("bucket", b"a key", True),
+        ("", b"", True),
+    ]
+
+
+async def test_a_node_that_is_current_already_answers_at_once() -> None:
+    """Where the proof is there, nothing is waited for; what cannot be made out has no bucket."""
+    world = S3World()
+    gate = Gate(world)
+    gate.is_current = True
+    assert (await world.call("PUT", "/bucket")).status == 200
+    assert (await world.call("PUT", "/bucket/key", body=b"data")).status == 200
+    assert (await world.call("GET", "/bucket/key")).body == b"data"
+    assert (await world.call("GET", "/bucket/%zz")).status == 400
+    assert gate.asked == []
+    assert gate.asked_now == [
+        ("bucket", b"", False),
+        ("bucket", b"key", False),
+        ("bucket", b"key", True),
         ("", b"", True),
     ]
 

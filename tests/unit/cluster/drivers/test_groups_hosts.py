@@ -19,6 +19,7 @@ from cluster.base.errors import (
 )
 from cluster.drivers.groups import GroupHost
 from cluster.drivers.groups_frames import ReadAnswer
+from cluster.drivers.groups_settings import Leaders
 from cluster.raft.membership import ChangeKind, ConfChangeSingle
 from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, hosts
 from cluster.testing.memory_machine import MemoryMachine, add
@@ -189,6 +190,8 @@ def test_an_installation_that_leaves_nothing_whole_is_made_good() -> None:
             await behind.crash()
             await count(leader, 80)
             behind.machine.break_installs = 1
+            # So long that the cut comes in the middle of the stream.
+            world.network.slow_s[leader.number] = 0.1
             world.start(behind.number)
             await world.wait_started(behind.number)
 
@@ -206,6 +209,7 @@ def test_an_installation_that_leaves_nothing_whole_is_made_good() -> None:
             world.start(behind.number)
             await world.wait_started(behind.number)
             assert hollow()
+            world.network.slow_s.clear()
             world.network.heal()
             await world.wait_equal()
             assert await count(behind, 1) == [81]
@@ -543,7 +547,7 @@ def test_an_idle_cluster_says_little() -> None:
     """Nine quiet groups cost a node a frame per peer and heartbeat, and no write at all."""
 
     async def scene() -> None:
-        settings = replace(SETTINGS, balance=False)
+        settings = replace(SETTINGS, leaders=Leaders.ANYWHERE)
         async with hosts(groups=range(9), settings=settings) as world:
             await world.wait_led()
             await trio.sleep(1.0)

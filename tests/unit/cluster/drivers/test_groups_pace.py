@@ -9,6 +9,7 @@ import trio
 
 from cluster.base.errors import BadFrame
 from cluster.drivers.groups_pace import FRESH_S, SAMPLES, PaceBook
+from cluster.drivers.groups_settings import Leaders
 from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, hosts
 from cluster.testing.memory_machine import add
 from cluster.testing.seeded_trio import run_seeded
@@ -126,7 +127,7 @@ def test_without_it_a_late_leader_makes_all_reads_late() -> None:
     """The control: that is what it is for."""
 
     async def scene() -> None:
-        async with hosts(seed=6, settings=replace(SETTINGS, balance=False)) as world:
+        async with hosts(seed=6, settings=replace(SETTINGS, leaders=Leaders.ANYWHERE)) as world:
             await leads_all(world)
             world.network.late_s[1] = LATE_S
             await trio.sleep(2.0)
