@@ -34,7 +34,7 @@ from cluster.drivers.groups_members import Members
 PACE_CHANNEL: Final = "groups.pace"
 
 SAMPLES: Final = 4
-"""So many round trips are kept of each node: at 0.2 s a slow line shows within a second."""
+"""So many round trips are kept of each node: at 0.4 s a slow line shows within two seconds."""
 
 FRESH_S: Final = 3.0
 """What was heard longer ago is worth nothing: its node is down, or cut off."""

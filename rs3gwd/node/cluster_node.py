@@ -49,7 +49,7 @@ FIRST_INDEX = FIRST_TERM = 1
 
 def make_host_settings(leaders: Leaders = Leaders.TOGETHER) -> GroupSettings:
     """How the host of the groups of a node is set up."""
-    return GroupSettings(proposal_bytes_max=4 << 20, pace_interval_s=0.2, leaders=leaders)
+    return GroupSettings(proposal_bytes_max=4 << 20, pace_interval_s=0.4, leaders=leaders)
 
 
 class ClusterSettings(Struct, frozen=True):

@@ -25,7 +25,13 @@ from tools.rs3gw_bench.rounds import Rounds
 from tools.rs3gw_bench.servers import Node, Server, ServerError, make_peer
 from tools.rs3gw_bench.session import Bench, Session
 from tools.rs3gw_bench.signing import Target
-from tools.rs3gw_bench.three_nodes import NAME, ThreeNodes, measure_three_nodes
+from tools.rs3gw_bench.three_nodes import (
+    FLOOR_NAME,
+    NAME,
+    ThreeAlone,
+    ThreeNodes,
+    measure_three_nodes,
+)
 from tools.rs3gw_bench.wire import WireError
 from tools.rs3gw_bench.workloads import Workload
 
@@ -229,11 +235,14 @@ class Suite:
         if alone is None:
             return
         nodes = ThreeNodes(self._folder / "three", REGION)
-        self._stack.callback(nodes.stop)
+        floor = ThreeAlone(self._folder / "three-alone", REGION)
         try:
-            nodes.start()
+            for each in (nodes, floor):
+                self._stack.callback(each.stop)
+                each.start()
             measure_three_nodes(
                 nodes,
+                floor,
                 alone,
                 self.figures,
                 bench=replace(self._bench, load_core=None),
@@ -244,7 +253,7 @@ class Suite:
             self.figures.fault(f"three nodes: {error}")
         except (ServerError, OSError) as error:
             self.figures.skip(f"three nodes: {error}")
-        for target in ("node-alone", NAME):
+        for target in ("node-alone", FLOOR_NAME, NAME):
             self.figures.show(target)
 
     def _compare(self, sessions: list[Session], names: Sequence[str]) -> None:

@@ -4,6 +4,10 @@ The clients of a workload are spread over the nodes, and all that the nodes spen
 requests of all: what a request costs the cluster, by what it costs one node. All three share the
 machine with their own clients, so that rates are those of a third of it; the ratio of processor
 time is what carries over to machines of their own.
+
+The floor is three nodes that know nothing of each other, under the same clients: three processes
+that share two cores are slower for each than one process for which they are idle, whatever the
+processes do.
 """
 
 import signal
@@ -12,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
+from typing import IO, Any
 
 from rs3gwd.testing.local_cluster import make_plan, start_node
 from tools.rs3gw_bench import processes, workloads
@@ -25,14 +30,22 @@ from tools.rs3gw_bench.workloads import Workload
 
 NODES = 3
 NAME = "three-nodes"
+FLOOR_NAME = "three-alone"
+FLOOR_WORKLOADS = ("put_4k_c64", "get_4k_c64")
 WORKLOADS = ("put_4k_c64", "get_4k_c64", "put_4k_c1", "get_4k_c1")
 START_SECONDS_MAX = 60.0
 SETTLING_SECONDS = 5.0
 """Leaders look around every two seconds and share the groups out among the nodes."""
 
 
+Plan = dict[str, Any]
+"""What `make_plan` gives, and what it says of a node: it is JSON."""
+
+
 class ThreeNodes:
     """A cluster of three with its data in `folder`; every node on all cores."""
+
+    name = NAME
 
     def __init__(self, folder: Path, region: str) -> None:
         self._folder = folder
@@ -45,7 +58,7 @@ class ThreeNodes:
         plan = make_plan(self._folder, NODES)
         with (self._folder / "nodes.log").open("ab") as output:
             for node in plan["nodes"]:
-                self._processes.append(start_node(plan, node, output))
+                self._processes.append(self._start_node(plan, node, output))
                 target = Target(
                     f"http://{node['s3']}",
                     plan["access_key"],
@@ -53,13 +66,22 @@ class ThreeNodes:
                     self._region,
                     BUCKET,
                 )
-                self.servers.append(Server(f"{NAME}: node {node['number']}", target))
+                self.servers.append(Server(f"{self.name}: node {node['number']}", target))
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._is_one_store():
             if time.monotonic() > deadline:
-                raise ServerError(f"{NAME} did not become a store: see {self._folder}/nodes.log")
+                raise ServerError(
+                    f"{self.name} did not become a store: see {self._folder}/nodes.log"
+                )
             time.sleep(0.5)
         time.sleep(SETTLING_SECONDS)
+
+    def load_size(self, bench: Bench, size: str) -> None:
+        """Uploads the objects of a size. Raises LoadError."""
+        Session(bench, self.servers[0]).load_size(size)
+
+    def _start_node(self, plan: Plan, node: Plan, output: IO[bytes]) -> Popen[bytes]:
+        return start_node(plan, node, output)
 
     def _is_one_store(self) -> bool:
         try:
@@ -85,8 +107,23 @@ class ThreeNodes:
         return sum(processes.cpu_seconds(process.pid) for process in self._processes)
 
 
+class ThreeAlone(ThreeNodes):
+    """Three nodes that know nothing of each other, each with all objects."""
+
+    name = FLOOR_NAME
+
+    def load_size(self, bench: Bench, size: str) -> None:
+        for server in self.servers:
+            Session(bench, server).load_size(size)
+
+    def _start_node(self, plan: Plan, node: Plan, output: IO[bytes]) -> Popen[bytes]:
+        alone = {"RS3GW_CLUSTER_ENABLED": "false", "RS3GW_WORKERS": "0"}
+        return start_node(plan, node, output, alone)
+
+
 def measure_three_nodes(
     nodes: ThreeNodes,
+    floor: ThreeNodes,
     alone: Session,
     figures: Figures,
     *,
@@ -94,8 +131,10 @@ def measure_three_nodes(
     seconds: float,
     pairs: int,
 ) -> None:
-    """Every workload on both in every round, A B and B A. Raises LoadError."""
-    Session(bench, nodes.servers[0]).load_size("4k")
+    """Every workload on both in every round, A B and B A, and those of the floor behind them.
+    Raises LoadError."""
+    for each in (nodes, floor):
+        each.load_size(bench, "4k")
     chosen = workloads.chosen(WORKLOADS)
     for number in range(pairs):
         for workload in chosen if number % 2 == 0 else chosen[::-1]:
@@ -105,6 +144,8 @@ def measure_three_nodes(
             _note(figures, alone.server.name, workload, [measured.load], measured.cpu_us)
             if number % 2 == 0:
                 _measure_together(nodes, workload, figures, bench, seconds)
+            if workload.name in FLOOR_WORKLOADS:
+                _measure_together(floor, workload, figures, bench, seconds)
 
 
 def _measure_together(
@@ -125,7 +166,7 @@ def _measure_together(
         loads = [run.result() for run in runs]
     spent = nodes.cpu_seconds() - before
     sent = sum(load.sent for load in loads)
-    _note(figures, NAME, workload, loads, spent * 1e6 / sent if sent else None)
+    _note(figures, nodes.name, workload, loads, spent * 1e6 / sent if sent else None)
 
 
 def _shares(connections: int) -> list[int]:
