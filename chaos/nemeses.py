@@ -130,12 +130,14 @@ async def fill_disk(nodes: Nodes, node: Node, source: random.Random) -> Bite:
 
 async def refuse_all_writes(nodes: Nodes, node: Node, source: random.Random) -> Bite:
     """There is no room even for what was allocated before, as on a full file system that copies on
-    write. The daemon may end over it; it is started again, as systemd does."""
+    write. The daemon waits for room and goes on by itself; one that ends is told as a problem."""
     bite = await _with_disk(node, DiskState.NO_ROOM, source.uniform(1.0, 4.0))
-    if node.process is not None and node.process.poll() is not None:
-        node.end(signal.SIGKILL)
-        nodes.start(node)
-    return bite
+    await trio.sleep(1.0)  # an end that it has decided on takes a moment
+    if node.process is None or node.process.poll() is None:
+        return bite
+    node.end(signal.SIGKILL)
+    nodes.start(node)
+    return {**bite, "daemon ended": 1}
 
 
 async def fail_disk(nodes: Nodes, node: Node, source: random.Random) -> Bite:
@@ -278,13 +280,23 @@ BITES: dict[str, tuple[str, ...]] = {
 its node answered meanwhile."""
 
 
+NEVER: dict[str, tuple[str, ...]] = {"no-room": ("daemon ended",)}
+"""What no turn of a fault may do."""
+
+
 def toothless(bites: Mapping[str, Bite]) -> list[str]:
-    """What is missing of `BITES`, for each fault that came."""
-    return [
+    """What is missing of `BITES`, and what there is of `NEVER`, for each fault that came."""
+    missing = [
         f"{fault}: no {each}"
         for fault, found in bites.items()
         for each in BITES.get(fault, ())
         if not found.get(each)
+    ]
+    return missing + [
+        f"{fault}: {each} {found[each]} times"
+        for fault, found in bites.items()
+        for each in NEVER.get(fault, ())
+        if found.get(each)
     ]
 
 

@@ -18,6 +18,7 @@
       SnapshotBroken         a snapshot did not arrive whole; another will be sent
       HostStopped            the host of the groups has ended; nothing more is taken
         LogWriteFailed       ... because its log could not be made durable
+      NoRoom                 the disk is full; what was to be written is kept and can go on later
       WalDamaged             the log on the disk is not whole, beyond what can be mended here
       IdentityError          this disk and this node do not belong together; a human decides
         JoinRefused          the cluster does not take this node in; the text says why
@@ -163,6 +164,15 @@ class LogWriteFailed(HostStopped):
     """Writing or syncing the log failed: what the disk holds is unknown, so the host ends."""
 
     code = "log_write_failed"
+    fault = "disk"
+
+
+class NoRoom(ClusterError):
+    """The disk is full: nothing of it counts as written, and whoever wrote goes on with the very
+    same once there is room."""
+
+    code = "no_room"
+    retryable = True
     fault = "disk"
 
 

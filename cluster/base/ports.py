@@ -215,8 +215,13 @@ class StateMachine(Protocol):
     async def apply(self, entries: Sequence[GroupEntry]) -> Sequence[bytes]:
         """Applies entries of any groups, in order, in one durable step; a result for each.
 
-        Reads of this node show them all once it returns. An exception ends the process.
+        Reads of this node show them all once it returns. It waits where the disk is full. An
+        exception ends the process.
         """
+        ...
+
+    def lacks_room(self) -> bool:
+        """Whether an `apply` waits because the disk is full."""
         ...
 
     def snapshot(

@@ -358,6 +358,7 @@ class _Running:
     def _on_tick(self) -> None:
         self.proposals.on_tick()
         self.reads.on_tick()
+        self.members.on_tick()
 
     def _on_leader_changed(self, group: Group) -> None:
         self.proposals.on_leader_changed(group)

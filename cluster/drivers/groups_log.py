@@ -89,7 +89,14 @@ class Wal(Protocol):
         ...
 
     def write(self, writes: Sequence[LogWrite]) -> None:
-        """Blocks; everything is on stable storage once it returns, and can be read."""
+        """Blocks; everything is on stable storage once it returns, and can be read.
+
+        Raises NoRoom: nothing counts as written, and only `resume` may follow.
+        """
+        ...
+
+    def resume(self) -> None:
+        """Blocks; goes on with the writes for which there was no room. Raises as `write`."""
         ...
 
 

@@ -24,7 +24,7 @@ from typing import Final
 
 import trio
 
-from cluster.base.errors import ClusterError, LogWriteFailed, ProposalRefused
+from cluster.base.errors import ClusterError, LogFull, LogWriteFailed, NoRoom, ProposalRefused
 from cluster.base.ids import APPEND_THREAD, APPLY_THREAD, NodeId
 from cluster.base.ports import Applied, Clock, GroupEntry, Peers, Random, StateMachine, Threads
 from cluster.drivers import groups_frames as frames
@@ -37,6 +37,9 @@ from cluster.raft.messages import Entry, EntryKind, HardState, Message, MessageT
 from cluster.raft.node import RaftNode
 from cluster.raft.options import Options
 from cluster.raft.recovery import forget_from
+
+_FULL_RETRY_S: Final = 0.25
+"""Between two attempts at a write for which a full disk had no room."""
 
 _BATCHES_MAX: Final = 64
 """Batches of one core in one go; more means that it asks for work for ever."""
@@ -120,9 +123,15 @@ class GroupLoop:
         self._under_way: dict[int, Group] = {}
         self._offered_at = 0
         self._ticks = 0
+        self._log_is_full = False
         self.writes = 0
         """Writes of the log so far, each with one sync."""
         self.batches_applied = 0
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether the disk is full: what is to be written waits, and what is new is refused."""
+        return self._log_is_full or self.ports.machine.lacks_room()
 
     # Groups.
 
@@ -350,6 +359,8 @@ class GroupLoop:
         for group in offering.values():
             offers, group.offers = group.offers, []
             try:
+                if self.lacks_room:
+                    raise LogFull("the disk has no room")
                 group.node.propose_all(tuple(o.data for o in offers), self.ports.now_ms())
             except ProposalRefused as refused:
                 for o in offers:
@@ -414,11 +425,21 @@ class GroupLoop:
             self._after_write(batch)
 
     async def _write_log(self, writes: list[LogWrite]) -> None:
-        """Raises LogWriteFailed, which ends the host: what is on the disk is unknown."""
-        try:
-            await self.ports.threads.run(partial(self.ports.wal.write, writes))
-        except (OSError, ClusterError) as fault:
-            raise LogWriteFailed(f"the log could not be written: {fault}") from fault
+        """Waits where the disk is full: what stands behind the write has not happened yet. Raises
+        LogWriteFailed, which ends the host: what is on the disk is unknown."""
+        attempt: Callable[[], None] = partial(self.ports.wal.write, writes)
+        while True:
+            try:
+                await self.ports.threads.run(attempt)
+            except NoRoom:
+                self._log_is_full = True
+                attempt = self.ports.wal.resume
+            except (OSError, ClusterError) as fault:
+                raise LogWriteFailed(f"the log could not be written: {fault}") from fault
+            else:
+                break
+            await trio.sleep(_FULL_RETRY_S)
+        self._log_is_full = False
         self.writes += 1
 
     def _after_write(self, batch: list[_Write]) -> None:

@@ -10,7 +10,7 @@ leaders which act at the same moment on what they know do not drive each other t
 A node that is about to stop hands over whatever it leads (`hand_over`), which costs each group some
 milliseconds instead of an election timeout. It goes on saying that it leaves, so that nobody gives
 it a group; what comes to it all the same it gives away again. So does one whose messages are late
-(`stand_back`), until they are not.
+(`stand_back`), until they are not, and one whose disk is full, until there is room.
 """
 
 from collections import Counter
@@ -61,6 +61,7 @@ class Members:
         self._ports = loop.ports
         self._is_leaving = False
         self._is_slow = False
+        self._is_full = False
         self._leaving_until: dict[NodeId, float] = {}
         self.promoted = 0
         self.given_away = 0
@@ -135,6 +136,14 @@ class Members:
             self._say_leaving()
         self._is_slow = is_slow
         if is_slow:
+            self._give_all(Counter())
+
+    def on_tick(self) -> None:
+        """As `stand_back`, while the disk is full: the others can write without this node."""
+        if self._loop.lacks_room and not self._is_full:
+            self._say_leaving()
+        self._is_full = self._loop.lacks_room
+        if self._is_full:
             self._give_all(Counter())
 
     async def _ask(self, number: int, method: str, payload: bytes, timeout_s: float) -> bool:
@@ -219,7 +228,7 @@ class Members:
             for group in self._loop.groups.values():
                 if group.leads:
                     self._promote(group)
-            if self._is_leaving or self._is_slow:
+            if self._is_leaving or self._is_slow or self._is_full:
                 self._say_leaving()
                 self._give_all(Counter())
             elif settings.leaders is Leaders.SPREAD:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from cluster.base.ports import Applied, GroupEntry
 from cluster.raft.commands import run_command
@@ -77,6 +78,8 @@ class MemoryMachine:
         self._pause = pause
         self._observe = observe
         self.groups: dict[int, GroupState] = {}
+        self.room: trio.Event | None = None
+        """When given, the disk is full until it is set: what is to be applied waits."""
         self.break_installs = 0
         """So many installations leave nothing whole behind when their stream fails."""
 
@@ -93,7 +96,14 @@ class MemoryMachine:
     async def apply(self, entries: Sequence[GroupEntry]) -> Sequence[bytes]:
         """As `StateMachine.apply`."""
         await self._pause()
+        if self.room is not None:
+            await self.room.wait()
+            self.room = None
         return [self._apply(entry) for entry in entries]
+
+    def lacks_room(self) -> bool:
+        """As `StateMachine.lacks_room`."""
+        return self.room is not None
 
     def run_upon(self, state: GroupState, index: int, data: bytes) -> bytes:
         """What an entry would give upon a state."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cluster.base.errors import NoRoom
 from cluster.drivers.groups_log import LogWrite, LostEntries
 from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import Entry, HardState, Snapshot
@@ -44,12 +45,14 @@ class MemoryGroupLog:
 
 class MemoryWal:
     """The log of a node that keeps its memory through crashes. `fault` is raised by the next
-    write when set."""
+    write when set; with `is_full` there is room for none."""
 
     def __init__(self) -> None:
         self._identity: NodeIdentity | None = None
         self._groups: dict[int, MemoryGroupLog] = {}
         self.fault: OSError | None = None
+        self.is_full = False
+        self._held: Sequence[LogWrite] | None = None
 
     def identity(self) -> NodeIdentity | None:
         """As `Wal.identity`."""
@@ -82,8 +85,12 @@ class MemoryWal:
 
     def write(self, writes: Sequence[LogWrite]) -> None:
         """As `Wal.write`."""
+        assert self._held is None, "writes for which there was no room come first"
         if self.fault is not None:
             raise self.fault
+        if self.is_full:
+            self._held = tuple(writes)
+            raise NoRoom("no room")
         for write in writes:
             log = self.group(write.group)
             if write.begin is not None:
@@ -92,3 +99,9 @@ class MemoryWal:
             if write.hard_state is not None:
                 log.storage.set_hard_state(write.hard_state)
             log.storage.compact(write.cut)
+
+    def resume(self) -> None:
+        """As `Wal.resume`."""
+        assert self._held is not None, "a write found no room"
+        writes, self._held = self._held, None
+        self.write(writes)

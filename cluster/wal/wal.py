@@ -10,19 +10,25 @@ What it is not: it decides nothing about consensus, and it knows no state machin
 
 Invariants: a batch is begun only when the one before is on stable storage; nothing can be read that
 is not; after the first failed write or sync nothing more is written, since what the disk holds is
-unknown, and a second sync of the same file may succeed without having written anything.
+unknown, and a second sync of the same file may succeed without having written anything. The one
+exception is want of room, told by a write before its sync: nothing was promised yet, and the very
+same bytes go to the very same place once there is room (`resume`). Nothing else is written before,
+so what the failed write left there is at any time the beginning of what shall be there. A sync that
+tells of want of room is a failed sync like any other.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from cluster.base.errors import ClusterError, WalDamaged
+from cluster.base.errors import ClusterError, NoRoom, WalDamaged
 from cluster.base.ports import Disk, Random
 from cluster.raft.identity import NodeIdentity
 from cluster.raft.messages import EMPTY_HARD_STATE, Entry, HardState, entries_bytes
@@ -47,6 +53,12 @@ from cluster.wal.records import (
 from cluster.wal.scan import SegmentScan
 
 SEGMENT_SUFFIX = ".wal"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Steps = Generator[Callable[[], object], None, None]
+"""Something that the log does, with the calls for which there may be no room. Each is made once it
+is yielded, and again until there is room; what comes behind it happens only then."""
 
 
 class WalSettings(Struct, frozen=True):
@@ -106,6 +118,8 @@ class Wal:
         self._cache: deque[tuple[LoadedPart, int]] = deque()
         self._cached_bytes = 0
         self._failure: str | None = None
+        self._held: tuple[Callable[[], object], Steps] | None = None
+        """The call that found no room, and what is to be done behind it."""
         self.syncs = 0
         """Syncs of batches since the start."""
 
@@ -115,15 +129,14 @@ class Wal:
     ) -> Wal:
         """Opens the log in `directory`, which is made if need be, and reads it whole.
 
-        Raises OSError, and WalDamaged when what this node promised cannot be read any more.
-        `close` it at the end.
+        Raises OSError, NoRoom, and WalDamaged when what this node promised cannot be read any
+        more. `close` it at the end.
         """
         wal = cls(disk, directory, settings or WalSettings(), random)
         disk.make_directory(directory)
         try:
             wal._recover()
-            wal._begin_segment(0)
-            wal._drop_segments()
+            wal._work_off(wal._begin_log())
         except BaseException:
             wal.close()
             raise
@@ -167,17 +180,30 @@ class Wal:
 
     def forget(self, lost: Lost, hard_state: HardState) -> None:
         """Drops entries that have rotted, and what stands behind them, and stores a hard state that
-        remembers them. Raises OSError, WalFailed."""
+        remembers them. Raises OSError, WalFailed, NoRoom."""
         change = GroupChange(lost.group, drop=lost.index, hard_state=hard_state)
         self._append([(change, ())])
 
     def write(self, writes: Sequence[LogWrite]) -> None:
         """Blocks; everything is on stable storage once it returns, and can be read.
 
-        Raises OSError the first time that the disk fails, and WalFailed ever after.
+        Raises OSError the first time that the disk fails, and WalFailed ever after. Raises NoRoom
+        where the disk is full: then the batch is held, `resume` goes on with it, and until it
+        returns nothing else can be written.
         """
         batch = [_change_of(write) for write in writes]
         self._append(self._with_cut_terms(batch))
+
+    def resume(self) -> None:
+        """Blocks; goes on with the batch for which there was no room. As `write` when it returns.
+
+        Raises NoRoom while there is none, OSError, WalFailed.
+        """
+        if self._failure is not None:
+            raise WalFailed(self._failure)
+        assert self._held is not None, "a write found no room"
+        (call, steps), self._held = self._held, None
+        self._work_off(steps, call)
 
     # Writing.
 
@@ -204,23 +230,40 @@ class Wal:
     def _append(self, batch: list[tuple[GroupChange, Sequence[Entry]]]) -> None:
         if self._failure is not None:
             raise WalFailed(self._failure)
+        assert self._held is None, "nothing else is written before a batch that found no room"
+        self._work_off(self._append_steps(batch))
+
+    def _work_off(self, steps: Steps, call: Callable[[], object] | None = None) -> None:
+        """Makes `call` and all that `steps` ask for. Raises NoRoom, and holds what is left."""
         try:
-            payloads = [
-                encode_payload(Part(change.group, tuple(entries))) if entries else b""
-                for change, entries in batch
-            ]
-            size = sum(frame_bytes(len(payload)) for payload in payloads if payload)
-            head_bytes = 2 * frame_bytes(64 + 128 * len(batch))
-            if self._offset + size + head_bytes > self._room:
-                self._begin_segment(size + head_bytes)
-                self._drop_segments()
-            if self._offset + size + head_bytes > self._room:
-                # Old entries that were written anew have taken the room.
-                self._begin_segment(size + head_bytes)
-            self._write_batch(batch, payloads, is_checkpoint=False)
+            call = call or next(steps, None)
+            while call is not None:
+                try:
+                    call()
+                except OSError as error:
+                    if error.errno not in _FULL:
+                        raise
+                    self._held = call, steps
+                    raise NoRoom(f"no room for the log: {error}") from error
+                call = next(steps, None)
         except (OSError, WalDamaged) as error:
             self._failure = f"the log could not be written: {error}"
             raise
+
+    def _append_steps(self, batch: list[tuple[GroupChange, Sequence[Entry]]]) -> Steps:
+        payloads = [
+            encode_payload(Part(change.group, tuple(entries))) if entries else b""
+            for change, entries in batch
+        ]
+        size = sum(frame_bytes(len(payload)) for payload in payloads if payload)
+        head_bytes = 2 * frame_bytes(64 + 128 * len(batch))
+        if self._offset + size + head_bytes > self._room:
+            yield from self._begin_segment(size + head_bytes)
+            yield from self._drop_segments()
+        if self._offset + size + head_bytes > self._room:
+            # Old entries that were written anew have taken the room.
+            yield from self._begin_segment(size + head_bytes)
+        yield from self._write_batch(batch, payloads, is_checkpoint=False)
 
     def _write_batch(
         self,
@@ -228,7 +271,7 @@ class Wal:
         payloads: Sequence[bytes],
         *,
         is_checkpoint: bool,
-    ) -> None:
+    ) -> Steps:
         changes = [
             msgspec.structs.replace(change, part_bytes=frame_bytes(len(payload)) if payload else 0)
             for (change, _), payload in zip(batch, payloads, strict=True)
@@ -249,10 +292,10 @@ class Wal:
         pieces += self._frame(FrameKind.TAIL, head, at)
         at += frame_bytes(len(head))
         descriptor = self._descriptors[self._segment]
-        self._disk.pwrite(descriptor, pieces, start)
+        yield partial(self._disk.pwrite, descriptor, pieces, start)
         if at > self._zeroed:
             zeros = bytes(min(self._settings.zeros_bytes, max(0, self._room - at)))
-            self._disk.pwrite(descriptor, [zeros], at)
+            yield partial(self._disk.pwrite, descriptor, [zeros], at)
             self._zeroed = at + len(zeros)
         self._disk.sync_data(descriptor)
         self.syncs += 1
@@ -287,7 +330,11 @@ class Wal:
     def _path(self, segment: int) -> str:
         return f"{self._directory}/{segment:016d}{SEGMENT_SUFFIX}"
 
-    def _begin_segment(self, room: int) -> None:
+    def _begin_log(self) -> Steps:
+        yield from self._begin_segment(0)
+        yield from self._drop_segments()
+
+    def _begin_segment(self, room: int) -> Steps:
         """A new segment with a checkpoint and `room` bytes at least."""
         states: list[tuple[GroupChange, Sequence[Entry]]] = [
             (log.state(), ()) for _, log in sorted(self._groups.items())
@@ -295,22 +342,25 @@ class Wal:
         checkpoint_bytes = 2 * frame_bytes(64 + 128 * len(states))
         size = max(self._settings.segment_bytes, SEGMENT_HEADER_BYTES + checkpoint_bytes + room)
         segment = self._segment + 1
-        descriptor = self._disk.open(self._path(segment), create=True)
-        self._descriptors[segment] = descriptor
-        self._disk.allocate(descriptor, 0, size)
+        yield partial(self._create, segment)
+        descriptor = self._descriptors[segment]
+        yield partial(self._disk.allocate, descriptor, 0, size)
         zeros = bytes(min(self._settings.zeros_bytes, size - SEGMENT_HEADER_BYTES))
         header = SegmentHeader(segment, self._sequence, self._random.token_bytes(SALT_BYTES))
         self._seeds[segment] = header.seed
-        self._disk.pwrite(descriptor, [encode_segment_header(header), zeros], 0)
+        yield partial(self._disk.pwrite, descriptor, [encode_segment_header(header), zeros], 0)
         self._disk.sync_data(descriptor)
         self._disk.sync_directory(self._directory)
         self._segment = segment
         self._offset = SEGMENT_HEADER_BYTES
         self._zeroed = SEGMENT_HEADER_BYTES + len(zeros)
         self._room = size
-        self._write_batch(states, [b""] * len(states), is_checkpoint=True)
+        yield from self._write_batch(states, [b""] * len(states), is_checkpoint=True)
 
-    def _drop_segments(self) -> None:
+    def _create(self, segment: int) -> None:
+        self._descriptors[segment] = self._disk.open(self._path(segment), create=True)
+
+    def _drop_segments(self) -> Steps:
         """Removes the oldest segments that nobody needs. Where there are too many, one is written
         anew: with each new segment at most one, so that nothing is written more than twice as fast
         as it comes."""
@@ -326,13 +376,13 @@ class Wal:
                 if not may_rewrite:
                     return
                 may_rewrite = False
-                self._rewrite(oldest)
+                yield from self._rewrite(oldest)
             self._removed[oldest] = self._descriptors[oldest]
             del self._descriptors[oldest]
-            self._disk.unlink(self._path(oldest))
+            yield partial(self._disk.unlink, self._path(oldest))
             self._disk.sync_directory(self._directory)
 
-    def _rewrite(self, segment: int) -> None:
+    def _rewrite(self, segment: int) -> Steps:
         """Writes the entries that are needed of an old segment again, at the end of the log."""
         for log in list(self._groups.values()):
             for low, high in log.runs_in(segment):
@@ -345,8 +395,10 @@ class Wal:
                     )
                     payload = encode_payload(Part(log.number, entries))
                     if self._offset + frame_bytes(len(payload)) + 1024 > self._room:
-                        self._begin_segment(frame_bytes(len(payload)) + 1024)
-                    self._write_batch([(change, entries)], [payload], is_checkpoint=False)
+                        yield from self._begin_segment(frame_bytes(len(payload)) + 1024)
+                    yield from self._write_batch(
+                        [(change, entries)], [payload], is_checkpoint=False
+                    )
                     at = last.index + 1
 
     def _read_part(self, place: Place) -> Sequence[Entry] | None:

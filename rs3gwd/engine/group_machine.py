@@ -10,8 +10,9 @@ the rows that name them, all together. In the same transaction: the results of s
 marks of the groups, so the store is always exactly at its marks. Bodies of every bucket are synced,
 whatever its class: the entry that brought them will not be played again.
 
-A command that is refused is an answer. A damaged row or a failing disk raises and ends whoever
-replicates: a replica that skipped an entry would be another one. A value that no record can hold is
+A command that is refused is an answer. On a full disk a batch waits for room, and nobody behind it
+overtakes it. A damaged row or a failing disk raises and ends whoever replicates: a replica that
+skipped an entry would be another one. A value that no record can hold is
 refused by all replicas alike, but leaves the transaction unusable, so that the batch is begun anew
 with the entry marked.
 """
@@ -28,7 +29,7 @@ import trio
 from msgspec import Struct
 
 from rs3gwd.base.commands import AnyCommand
-from rs3gwd.base.errors import InvalidRequest, Overloaded, Rs3gwError, StoreError
+from rs3gwd.base.errors import DiskFull, InvalidRequest, Overloaded, Rs3gwError, StoreError
 from rs3gwd.base.ports import Clock, Threads
 from rs3gwd.base.records import BlobRef, Durability
 from rs3gwd.engine.apply import Applier, group_applier
@@ -65,6 +66,9 @@ STEP_COUNT_MAX = 512
 STEP_BYTES_MAX = 8 << 20
 """Entries in one transaction, and their bytes, as in a batch of the pipeline: more pages than the
 environment has room for must not come together."""
+
+FULL_RETRY_S = 0.5
+"""Between two attempts at a batch for which a full disk had no room."""
 
 WantsBlob = Callable[[bytes], bool]
 """Whether this node should keep a blob: the layout's answer, of this node alone."""
@@ -145,6 +149,8 @@ class GroupMachine:
         self._threads = threads
         self._clock = clock
         self._wants = wants
+        self.lacks_room = False
+        """Whether a batch waits for room on a full disk."""
 
     def applied(self, group: int) -> GroupMarkRecord | None:
         """How far a group has come, as it is on disk; None when this node has nothing of it, or
@@ -156,9 +162,9 @@ class GroupMachine:
         """Applies entries in order, in one durable step or, where they are many, in a few; an
         answer for each.
 
-        Entries of one group follow its mark without a gap. Raises DiskFailed, DiskFull,
-        DataCorrupt, FormatError, Overloaded (the engine is stopping): what was applied then, the
-        marks say.
+        Entries of one group follow its mark without a gap. Waits while the disk is full. Raises
+        DiskFailed, DataCorrupt, FormatError, Overloaded (the engine is stopping): what was applied
+        then, the marks say; so when it is cancelled.
         """
         answers: list[bytes] = []
         while len(answers) < len(entries):
@@ -167,12 +173,18 @@ class GroupMachine:
         return answers
 
     async def _apply_step(self, works: Sequence[_Work]) -> list[bytes]:
-        for _ in range(len(works) + 1):
+        marked = 0
+        while marked <= len(works):
             try:
                 await self._apply_once(works)
             except _Unstorable:
-                continue
-            return [work.answer for work in works]
+                marked += 1
+            except DiskFull:
+                self.lacks_room = True
+                await trio.sleep(FULL_RETRY_S)
+            else:
+                self.lacks_room = False
+                return [work.answer for work in works]
         raise AssertionError("each round marks an entry")
 
     async def _apply_once(self, works: Sequence[_Work]) -> None:

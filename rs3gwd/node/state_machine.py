@@ -31,6 +31,9 @@ class GroupStateMachine:
     async def apply(self, entries: Sequence[GroupEntry]) -> Sequence[bytes]:
         return await self._machine.apply(entries)
 
+    def lacks_room(self) -> bool:
+        return self._machine.lacks_room
+
     @asynccontextmanager
     async def snapshot(self, group: int) -> AsyncIterator[tuple[Applied, AsyncIterator[bytes]]]:
         async with self._machine.snapshot(group) as (mark, chunks):

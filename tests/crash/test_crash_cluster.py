@@ -30,6 +30,7 @@ HAS_COMPILER = shutil.which("gcc") is not None or shutil.which("cc") is not None
         pytest.param(
             "power-cut", 5, marks=pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
         ),
+        pytest.param("no-room", 7, marks=pytest.mark.long),
         pytest.param("everything", 11, marks=pytest.mark.long),
     ],
 )

@@ -176,6 +176,8 @@ def test_a_fault_that_did_nothing_all_run_long_is_named() -> None:
         "kill": {},
     }
     assert toothless(bites) == ["full-disk: no GET 200", "no-room: no calls denied"]
+    ended = {"no-room": {"calls denied": 3, "daemon ended": 2}}
+    assert toothless(ended) == ["no-room: daemon ended 2 times"]
 
 
 def test_every_fault_of_disks_counts_and_is_part_of_everything() -> None:

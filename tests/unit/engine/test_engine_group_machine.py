@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import trio
 from engine_groups_world import (
     GROUPS,
     Replica,
@@ -19,7 +20,6 @@ from rs3gwd.base import commands
 from rs3gwd.base.errors import (
     BlobNotHere,
     BucketNotEmpty,
-    DiskFull,
     InvalidRequest,
     NoSuchBucket,
     StaleCommand,
@@ -332,8 +332,9 @@ async def test_a_value_that_no_record_can_hold_is_refused_alone(
         assert replica.world.check().findings == []
 
 
-async def test_a_full_disk_applies_the_whole_batch_or_nothing(replica: Replica) -> None:
-    """No entry is left out to make the others fit: the marks stay, and it goes on from there."""
+async def test_on_a_full_disk_a_batch_waits_whole_for_room(replica: Replica) -> None:
+    """No entry is left out to make the others fit: the marks stay, and it goes on from there once
+    there is room."""
     async with replica.running():
         bucket_id = await replica.make_bucket()
         group = group_of_key(bucket_id, b"k", GROUPS)
@@ -346,11 +347,21 @@ async def test_a_full_disk_applies_the_whole_batch_or_nothing(replica: Replica) 
             for n, data in ((1, b""), (2, body(5000)))
         ]
         replica.world.disk.fail_at(0, operations=("pwrite", "allocate"), fault=Fault(errno.ENOSPC))
-        with pytest.raises(DiskFull):
-            await replica.machine.apply(entries)
-        assert replica.machine.applied(group) == before
-        replica.world.disk.heal()
-        answers = await replica.machine.apply(entries)
+        answers: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+
+            async def apply() -> None:
+                answers.extend(await replica.machine.apply(entries))
+
+            nursery.start_soon(apply)
+            for _ in range(1000):
+                if replica.machine.lacks_room:
+                    break
+                await trio.sleep(0.01)
+            assert replica.machine.lacks_room
+            assert replica.machine.applied(group) == before
+            replica.world.disk.heal()
+        assert not replica.machine.lacks_room
         assert [answer[1] for answer in answers] == [Outcome.APPLIED] * 2
         assert await replica.world.get(b"k") == body(5000)
         assert replica.world.check().findings == []

@@ -506,6 +506,64 @@ def test_a_failed_sync_ends_the_host() -> None:
     assert not failure.group_contains(AssertionError)
 
 
+@pytest.mark.parametrize("what", ["log", "state machine"])
+def test_a_node_whose_disk_is_full_leads_nothing_and_heals(what: str) -> None:
+    """A leader finds no room: others lead and writes go on, through the full node too. Once there
+    is room it has all that it missed, without a new start, and may lead again."""
+
+    async def scene() -> None:
+        settings = replace(SETTINGS, leaders=Leaders.ANYWHERE)
+        async with hosts(settings=settings) as world:
+            for group in world.groups:
+                await count(world.nodes[1], 1, group=group)
+            full = world.leader_of(0)
+            assert full is not None
+            room = trio.Event()
+            if what == "log":
+                full.wal.is_full = True
+            else:
+                full.machine.room = room
+            for node in others(world, full):
+                for group in world.groups:
+                    await count(node, 3, group=group)
+            assert not any(full.host.leads(group) for group in world.groups)
+            assert await count(full, 1) == [8]
+            assert full.machine.value(0, "n") < 8
+            await trio.sleep(10.0)
+            assert not any(full.host.leads(group) for group in world.groups)
+            full.wal.is_full = False
+            room.set()
+            assert await count(others(world, full)[0], 1) == [9]
+            await world.wait_equal()
+            assert full.machine.value(0, "n") == 9
+            assert full.starts == 1
+            await full.host.transfer_leadership(0, full.number)
+            assert full.host.leads(0)
+
+    run_seeded(6, scene)
+
+
+def test_a_lone_node_refuses_writes_while_its_disk_is_full() -> None:
+    """Nobody could take the group over: what is proposed is in no log then, and reads go on."""
+
+    async def scene() -> None:
+        async with hosts(nodes=1, groups=(0,)) as world:
+            node = world.nodes[1]
+            await count(node, 2)
+            node.wal.is_full = True
+            with pytest.raises(OutcomeUnknown):
+                await node.host.propose(0, add("n"), 1.0)  # the one that finds the disk full
+            for _ in range(3):
+                with pytest.raises((NoLeader, OutcomeUnknown)):
+                    await node.host.propose(0, add("n"), 1.0)
+            await node.host.read_barrier((0,), 1.0)
+            assert node.machine.value(0, "n") == 2
+            node.wal.is_full = False
+            assert await count(node, 1) == [4]
+
+    run_seeded(6, scene)
+
+
 def test_waiting_proposals_are_bounded() -> None:
     """Beyond its bound a host refuses at once, and forgets those that were given up."""
 
