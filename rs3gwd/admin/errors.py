@@ -23,6 +23,7 @@ STATUSES: Final[dict[str, int]] = {
     "MalformedJSON": 400,
     "MethodNotAllowed": 405,
     "NoSuchGroup": 404,
+    "NoSuchNode": 404,
     "NodeHoldsCopies": 409,
     "NoSuchOperation": 404,
     "NotACluster": 409,

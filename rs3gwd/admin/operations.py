@@ -170,7 +170,7 @@ async def retreat_layout(call: AdminCall) -> LayoutRetreated:
 
 async def remove_node(call: AdminCall) -> NodeRemoved:
     """Takes a node out. Raises ApiError MalformedJSON, InvalidArgument, NodeHoldsCopies,
-    NotRemoved."""
+    NoSuchNode, NotRemoved."""
     text = call.places["node"]
     if _NUMBER.fullmatch(text) is None or text == "0":
         raise ApiError("InvalidArgument", "a node has a number from 1 on")
@@ -241,7 +241,13 @@ ADMIN_OPERATIONS: Final = (
         "Takes a node out of the cluster for ever; may be said again.",
         resource=CLUSTER_ARN + "/node/{node}",
         wanted=RemovalWanted,
-        refusals=("InvalidArgument", "MalformedJSON", "NodeHoldsCopies", "NotRemoved"),
+        refusals=(
+            "InvalidArgument",
+            "MalformedJSON",
+            "NodeHoldsCopies",
+            "NoSuchNode",
+            "NotRemoved",
+        ),
     ),
     Operation(
         "GetLayout",

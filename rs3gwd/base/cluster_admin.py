@@ -74,6 +74,12 @@ class NodeHoldsCopies(StoreError):
     code = "NodeHoldsCopies"
 
 
+class NoSuchNode(StoreError):
+    """There is no node of this number, and there never was; the message names the nearest."""
+
+    code = "NoSuchNode"
+
+
 class NotRemoved(Rs3gwError):
     """The node cannot be taken out, or is a part of the way; the message says why."""
 
@@ -371,7 +377,7 @@ class ClusterAdmin(Protocol):
         """Takes a node out of every group and out of the cluster, for ever; may be said again.
 
         Raises NodeHoldsCopies (unless `is_lost`: it never returns, and its copies are made anew
-        from those of the others), NotRemoved.
+        from those of the others), NoSuchNode, NotRemoved.
         """
         ...
 

@@ -18,7 +18,7 @@ What it is not: it moves no bytes, and gives no certificates (`cluster_joining`)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -39,7 +39,7 @@ from cluster.base.errors import (
 from cluster.base.ports import Handlers, Peers
 from cluster.drivers.groups import GroupHost
 from cluster.raft.identity import NodeIdentity
-from rs3gwd.base.cluster_admin import NodeHoldsCopies
+from rs3gwd.base.cluster_admin import NodeHoldsCopies, NoSuchNode
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.base.commands import PutNode
 from rs3gwd.base.errors import InvalidRequest, OutcomeUnknown, Overloaded
@@ -58,6 +58,9 @@ ANNOUNCE_TIMEOUT_SECONDS: Final = 30.0
 ANNOUNCE_INTERVAL_SECONDS: Final = 1.0
 LOOK_INTERVAL_SECONDS: Final = 1.0
 """How often records are looked at for what has changed, which is how soon a removal counts."""
+
+NEAREST_MAX: Final = 3
+"""Nodes that are named to who asked for one that there is not."""
 
 HELD_ROLES: Final = ("installing", "hollow")
 """Of a group whose state is not here yet."""
@@ -267,9 +270,9 @@ class ClusterNodes:
     async def remove(self, number: int, *, is_lost: bool) -> None:
         """Takes a node out of every group and out of the cluster, for ever; may be said again.
 
-        Raises NodeHoldsCopies (unless `is_lost`), ConfChangeRefused (it is this node, is not
-        known, or the others could not go on without it), IdentityError, NoLeader, HostStopped
-        (nothing, or a part, was done: say it again).
+        Raises NodeHoldsCopies (unless `is_lost`), NoSuchNode, ConfChangeRefused (it is this node,
+        or the others could not go on without it), IdentityError, NoLeader, HostStopped (nothing, or
+        a part, was done: say it again).
         """
         node = self._running()
         self._check_whole(node)
@@ -285,7 +288,8 @@ class ClusterNodes:
         if number == self._identity.node:
             raise ConfChangeRefused("a node does not remove itself: say it on another one")
         if number not in {*node.host.members(SYSTEM_GROUP), *(r.number for r in self.records())}:
-            raise ConfChangeRefused(f"there is no node {number}")
+            nearest = ", ".join(map(str, nearest_to(number, node.host.members(SYSTEM_GROUP))))
+            raise NoSuchNode(f"there is no node {number}; the nearest are {nearest}")
         for status in node.host.status():
             left = [each for each in status.members.voters if each != number]
             alive = [each for each in left if node.is_alive(each)]
@@ -294,6 +298,11 @@ class ClusterNodes:
                     f"without node {number} group {status.group} would have {len(alive)} of "
                     f"{len(left)} voters that seem alive, and could not go on"
                 )
+
+
+def nearest_to(number: int, nodes: Iterable[int]) -> list[int]:
+    """Up to three nodes whose numbers are the nearest to one that is none, in their order."""
+    return sorted(sorted(nodes, key=lambda node: (abs(node - number), node))[:NEAREST_MAX])
 
 
 def text_of(address: Address) -> str:

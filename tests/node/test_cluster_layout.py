@@ -213,7 +213,7 @@ def test_what_the_cluster_refuses_is_said(site: Site) -> None:
         (("drain", "3"), "fewer copies: --copies 2"),
         (("drain", "9"), "node 9 is not in the layout"),
         (("remove", "1"), "NotRemoved: "),
-        (("remove", "9"), "NotRemoved: there is no node 9"),
+        (("remove", "9"), "NoSuchNode: there is no node 9; the nearest are 1, 2, 3"),
         (("replace", "3", "9"), "let it join first"),
     ):
         assert said in ctl(one.data, "cluster", *words, status=1)

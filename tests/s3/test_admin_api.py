@@ -27,6 +27,7 @@ from rs3gwd.base.cluster_admin import (
     LayoutRefused,
     NodeHoldsCopies,
     NoSuchGroup,
+    NoSuchNode,
     NotHandedOver,
     NotRemoved,
     RoleWanted,
@@ -64,7 +65,7 @@ S3_ONLY = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
 class FakeCluster:
-    """A cluster that notes what is asked of it; group 9 cannot be handed over, nodes 8 and 9 not be
+    """A cluster that notes what is asked of it; group 9 cannot be handed over, nodes 7 to 9 not be
     removed, and its layout goes on from version 4."""
 
     def __init__(self) -> None:
@@ -109,8 +110,10 @@ class FakeCluster:
         """Notes it."""
         if node == 8 and not is_lost:
             raise NodeHoldsCopies("node 8 holds copies")
+        if node == 7:
+            raise NoSuchNode("there is no node 7")
         if node == 9:
-            raise NotRemoved("there is no node 9")
+            raise NotRemoved("the others could not go on without it")
         self.asked.append((node, is_lost))
 
 
@@ -356,6 +359,7 @@ HUGE = b"x" * (BODY_BYTES_MAX + 1)
         ("SetLayout", {"body": b'{"change":{},"version":4}'}, 409, "LayoutBusy"),
         ("RemoveNode", {"node": "x"}, 400, "InvalidArgument"),
         ("RemoveNode", {"node": "8", "body": b""}, 409, "NodeHoldsCopies"),
+        ("RemoveNode", {"node": "7"}, 404, "NoSuchNode"),
         ("RemoveNode", {"node": "9"}, 503, "NotRemoved"),
         ("RemoveNode", {"body": b'{"is_lost":1}'}, 400, "MalformedJSON"),
     ],

@@ -166,16 +166,41 @@ def begin_change(context: click.Context, change: LayoutChange) -> int:
 def wait_for_change(
     context: click.Context, change: LayoutChange, version: int, *, goes_on: str = ""
 ) -> None:
-    """Until the nodes have moved to a version. Raises Refused when it was taken back."""
+    """Until the nodes have moved to a version. Raises Refused when it was taken back.
+
+    A later change of somebody else is not waited for: it begins only where this one is done.
+    """
+    seen: list[LayoutPicture] = []
+
+    def is_done(picture: LayoutPicture) -> bool:
+        if picture.version == version:
+            seen[:] = [picture]
+        if picture.version <= version:
+            return picture.version == version and not picture.is_changing
+        return version in picture.versions or not picture.is_changing
+
     picture = wait_for(
         context,
-        lambda picture: picture.version >= version and not picture.is_changing,
+        is_done,
         label=f"nodes move to version {version} of the layout",
         goes_on=goes_on or "the change goes on without this command",
+        version=version,
     )
+    if version in picture.versions:
+        return
     says_nothing = change == LayoutChange()
-    if picture.version > version and (says_nothing or not is_as_wanted(picture, change)):
+    went_back = bool(seen) and _is_as_before(picture, seen[0])
+    if went_back or says_nothing or not is_as_wanted(picture, change):
         raise Refused(f"version {version} was taken back: version {picture.version} is in force")
+
+
+def _is_as_before(picture: LayoutPicture, change: LayoutPicture) -> bool:
+    """Whether each node holds as much as before a change that was seen under way, and the change
+    would have had it otherwise."""
+    before = {node.node: node.partitions_before for node in change.nodes if node.partitions_before}
+    wanted = {node.node: node.partitions for node in change.nodes if node.partitions}
+    now = {node.node: node.partitions for node in picture.nodes if node.partitions}
+    return now == before != wanted
 
 
 def is_as_wanted(picture: LayoutPicture, change: LayoutChange) -> bool:

@@ -54,14 +54,20 @@ class Progress(Struct, frozen=True):
 
 
 class Looks:
-    """What looks at a change add up to."""
+    """What looks at the change to `version` add up to; 0 for whatever version is the newest."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 0) -> None:
+        self._version = version
         self._most = 0
         self._since_s = 0.0
 
     def add(self, picture: LayoutPicture, now_s: float) -> Progress:
         """How far it is by this look, at a time of any clock that goes on."""
+        if picture.version < self._version:
+            # Agreed already, but not heard of by the node that answered: behind one address may
+            # be several, and none shows what was agreed a moment ago for certain.
+            text = f"the node that answers has yet to hear of version {self._version}"
+            return Progress(0.0, "hearing", text)
         if not picture.is_changing:
             return Progress(1.0, "done", f"version {picture.version} is in force")
         waited = [node for node in picture.nodes if node.is_waited_for]
@@ -164,10 +170,12 @@ def wait_for(
     *,
     label: str,
     goes_on: str,
+    version: int = 0,
 ) -> LayoutPicture:
-    """Looks until it is done, and gives the last picture. Raises GoesOn with the words `goes_on`
+    """Looks until it is done, and gives the last picture; what a node tells that has not heard of
+    `version` yet is shown to nobody as the end. Raises GoesOn with the words `goes_on`
     for Ctrl-C, NobodyAnswers after a minute of silence."""
-    looks, heard_s = Looks(), time.monotonic()
+    looks, heard_s = Looks(version), time.monotonic()
     try:
         with showing(context, label) as shower:
             while True:

@@ -29,6 +29,7 @@ from rs3gwd.base.cluster_admin import (
     NodeHoldsCopies,
     NodePicture,
     NodeReport,
+    NoSuchNode,
     NotRemoved,
 )
 from rs3gwd.base.errors import Rs3gwError
@@ -185,7 +186,7 @@ class LayoutCluster:
         if request.node == 1:
             raise NotRemoved("a node does not remove itself: say it on another one")
         if request.node not in self.roles:
-            raise NotRemoved(f"there is no node {request.node}")
+            raise NoSuchNode(f"there is no node {request.node}")
         held = any(request.node in each for one in self.history.versions for each in one.sets)
         if held and not request.is_lost:
             raise NodeHoldsCopies(f"node {request.node} holds copies")

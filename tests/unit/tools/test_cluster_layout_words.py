@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from layout_cluster import LayoutCluster
 
-from rs3gwd.base.admin import ClusterLayoutApply, ClusterLayoutRetreat
+from rs3gwd.base.admin import (
+    AdminAnswer,
+    AnyAdminRequest,
+    ClusterLayoutApply,
+    ClusterLayoutRetreat,
+    ClusterLayoutShow,
+)
 from rs3gwd.base.cluster_admin import LayoutChange, LayoutPicture, LayoutPlan, RoleWanted
 from tools.rs3gwctl import cluster_asking, cluster_layout, cluster_waiting
 from tools.rs3gwctl.cluster_changes import as_options
@@ -157,6 +164,79 @@ def test_who_waits_for_a_change_that_is_taken_back_is_told(
     said = say("layout", "apply", *options, "--yes", "--wait")
     assert said.exit_code == 1
     assert "was taken back" in said.stderr
+
+
+def test_a_change_that_is_taken_back_is_not_done_because_its_words_were_true_before(
+    four: LayoutCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Node 4 holds copies already, and the change that names it brings node 5 in; then it is taken
+    back, and node 4 holds copies as before."""
+    assert say("layout", "apply", "--node", "4", "--yes", "--wait").exit_code == 0
+    five = LayoutCluster(5)
+    five.history = four.history
+    monkeypatch.setattr(cluster_asking, "administer", five.administer)
+    five.down.add(2)
+
+    def retreat(seconds: float) -> None:
+        assert five.history is not None
+        five.history = five.history.retreat()
+
+    monkeypatch.setattr(cluster_waiting.time, "sleep", retreat)
+    said = say("layout", "apply", "--node", "4", "--yes", "--wait")
+    assert said.exit_code == 1
+    assert "was taken back" in said.stderr
+
+
+def test_a_node_that_has_not_heard_of_a_change_says_nothing_of_its_end(
+    four: LayoutCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first looks behind the change meet a node that still tells the version before, which is
+    in force and moves nowhere: nothing is done, and nothing is said to be."""
+    before = four.administer(Path(), ClusterLayoutShow())
+    assert before.layout is not None
+    looks = 0
+
+    def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
+        nonlocal looks
+        if isinstance(request, ClusterLayoutShow) and four.asked:
+            looks += 1
+            if looks <= 3:
+                return before
+        return four.administer(data, request)
+
+    monkeypatch.setattr(cluster_asking, "administer", administer)
+    said = say("layout", "apply", "--node", "4", "--yes", "--wait")
+    assert said.exit_code == 0
+    assert looks > 3
+    version = before.layout.version + 1
+    assert said.stdout.endswith(f"version {version} of the layout is in force alone\n")
+    lines = said.stderr.splitlines()
+    assert lines[1] == f"  0%  the node that answers has yet to hear of version {version}"
+    assert [line for line in lines if line.startswith("100%")] == lines[-1:]
+    assert four.is_settled()
+
+
+def test_a_later_change_of_somebody_else_is_not_waited_for(
+    four: LayoutCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins when this one is done, and may never be."""
+
+    version = values("layout", "plan", "--node", "4")["version"]
+
+    def begin_another(seconds: float) -> None:
+        """Between two looks: this change is done, and the next one begins."""
+        while not four.is_settled():
+            four.move()
+        four.down.add(2)
+        four.administer(Path(), ClusterLayoutApply(LayoutChange(copies=2), version + 1))
+        monkeypatch.setattr(cluster_waiting.time, "sleep", _interrupt)
+
+    monkeypatch.setattr(cluster_waiting.time, "sleep", begin_another)
+    said = say("layout", "apply", "--node", "4", "--yes", "--wait")
+    assert said.exit_code == 0
+    assert said.stdout.endswith(f"version {version} of the layout is in force alone\n")
+    assert four.history is not None
+    assert [each.version for each in four.history.versions] == [version, version + 1]
 
 
 def test_an_end_of_waiting_is_no_end_of_the_change(
