@@ -5,6 +5,9 @@ times are simulated, so the figures say what the protocol costs and nothing of a
 Again and again the node that leads an index group falls, or is cut off from the others. Through
 the two that are left somebody writes a key of each group all the time, and reads keys of all.
 
+The leaders are spread over the nodes, so that there are groups that keep theirs; or together on one
+(`--leaders together`), as a daemon has them unless `cluster.leaders` says otherwise.
+
 Measured from the moment of the loss: until the first write to the group that lost its leader is
 acknowledged; and how long reads of the groups took whose leader is still there.
 """
@@ -16,20 +19,23 @@ import logging
 import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import structlog
 import trio
+from msgspec import structs
 
 from chaos.powercut import scratch_directory
+from cluster.drivers.groups_settings import Leaders
 from cluster.testing.seeded_trio import run_seeded
 from rs3gwd.base.errors import OutcomeUnknown, Overloaded
 from rs3gwd.engine.groups import SYSTEM_GROUP, group_of_key
 from rs3gwd.testing.cluster_world import (
     GROUPS,
+    SETTINGS,
     ClusterWorld,
     NodeFell,
     WorldNode,
@@ -80,8 +86,9 @@ def percentile(figures: Sequence[float], share: float) -> float:
 class LossRun:
     """One seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, leaders: Leaders) -> None:
         self.seed = seed
+        self.leaders = leaders
         self.random = Random(f"losses of {seed}")
         self.figures = Figures()
         self.keys: dict[int, bytes] = {}
@@ -89,7 +96,9 @@ class LossRun:
 
     async def scene(self, path: Path) -> None:
         """All losses of the seed. Raises TooSlowError."""
-        async with cluster_world(str(path), seed=self.seed) as world:
+        host = replace(SETTINGS.host, leaders=self.leaders)
+        settings = structs.replace(SETTINGS, host=host)
+        async with cluster_world(str(path), seed=self.seed, settings=settings) as world:
             bucket = await make_bucket(world.nodes[1].store)
             for number in range(100):
                 key = b"key-%d" % number
@@ -163,11 +172,11 @@ async def _until_answered(node: WorldNode, call: Callable[[], Awaitable[object]]
         return
 
 
-def measure(seeds: range) -> Figures:
+def measure(seeds: range, leaders: Leaders = Leaders.SPREAD) -> Figures:
     """The figures of some seeds."""
     figures = Figures()
     for seed in seeds:
-        run = LossRun(seed)
+        run = LossRun(seed, leaders)
         with scratch_directory() as path:
             run_seeded(seed, run.scene, Path(path))
         figures.add(run.figures)
@@ -179,8 +188,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="leader_lost", description=__doc__)
     parser.add_argument("--seeds", type=int, default=40, help="how many")
     parser.add_argument("--start", type=int, default=0, help="the first")
+    parser.add_argument("--leaders", choices=("spread", "together"), default="spread")
     options = parser.parse_args(arguments)
-    figures = measure(range(options.start, options.start + options.seeds))
+    seeds = range(options.start, options.start + options.seeds)
+    figures = measure(seeds, Leaders(options.leaders))
     for title, times in (
         ("first write to a group that lost its leader", figures.writes),
         ("reads before", figures.reads_before),

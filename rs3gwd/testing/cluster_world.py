@@ -101,6 +101,10 @@ class TrioClock:
         return trio.current_time()
 
 
+_NUMBERS_MAX = 1000
+"""Above every node's number: no two nodes of any two seeds draw alike."""
+
+
 class WorldNode:
     """One node: what outlives it, and the life that it has now."""
 
@@ -110,7 +114,7 @@ class WorldNode:
         self.path = path
         self.disk = MemoryDisk()
         self.wal = MemoryWal()
-        self.random = SeededRandom(number)
+        self.random = SeededRandom(world.seed * _NUMBERS_MAX + number)
         self.clock = TrioClock()
         self.engine: Engine
         self.cluster: ClusterNode
@@ -242,6 +246,7 @@ class ClusterWorld:
         delay_s: tuple[float, float],
         disks: Mapping[int, MemoryDisk],
     ) -> None:
+        self.seed = seed
         self.settings = settings
         self.engine_settings = engine_settings
         self.random = Random(seed)

@@ -13,6 +13,8 @@ from chaos.leader_lost import LOSSES, Figures, main, measure, percentile
 
 SEEDS = 30
 WRITES_AGAIN_S = 2.0
+EXCHANGE_S = 0.0045
+"""There and back, in the network of the simulation."""
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +33,11 @@ def test_the_majority_writes_again_within_two_seconds(figures: Figures) -> None:
 
 @pytest.mark.timeout(600)
 def test_reads_of_other_groups_do_not_notice(figures: Figures) -> None:
-    """Their p99 is what it was before the loss, within a tenth."""
+    """Before the loss a lease answers nearly all at once; after it, until the leases are renewed,
+    at most one exchange with a leader that is there does."""
     assert len(figures.reads_beside) > 1000
     before = percentile(figures.reads_before, 0.99)
-    assert percentile(figures.reads_beside, 0.99) <= 1.1 * before
+    assert percentile(figures.reads_beside, 0.99) <= before + EXCHANGE_S
 
 
 def test_the_command_prints_percentiles(capsys: pytest.CaptureFixture[str]) -> None:
