@@ -15,6 +15,7 @@ but the public key, whatever it asks for.
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cryptography import x509
@@ -53,6 +54,8 @@ class PeerCertificate(NamedTuple):
     not_after_ms: int
     disk: str = ""
     """SHA-256, in hex, of the token of the disk; empty where the certificate binds none."""
+    authority: str = ""
+    """Who issued it (`root_name`); empty where it does not say."""
 
     def check_disk(self, token: bytes) -> None:
         """Whether a node's token begins with that of the disk it joined with. Raises
@@ -240,7 +243,19 @@ def read_certificate(der: bytes) -> PeerCertificate:
         serial=certificate.serial_number,
         not_before_ms=_ms(certificate.not_valid_before_utc),
         not_after_ms=_ms(certificate.not_valid_after_utc),
+        authority=_issuer_name(certificate),
     )
+
+
+@lru_cache(maxsize=64)
+def root_name(root: bytes) -> str:
+    """The name of an authority by the DER of its certificate: its subject key identifier in hex,
+    which its certificates carry (RFC 5280, 4.2.1.1). Raises IdentityError."""
+    try:
+        extensions = x509.load_der_x509_certificate(root).extensions
+        return extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise IdentityError(f"a root that cannot be read: {error}") from error
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
@@ -280,6 +295,14 @@ def read_roots(pem: bytes) -> tuple[bytes, ...]:
 def fingerprint(certificate: bytes) -> bytes:
     """SHA-256 of a DER certificate."""
     return hashlib.sha256(certificate).digest()
+
+
+def _issuer_name(certificate: x509.Certificate) -> str:
+    try:
+        issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return ""
+    return (issuer.key_identifier or b"").hex()
 
 
 def _issued(leaf: x509.Certificate, root: x509.Certificate) -> bool:

@@ -475,6 +475,18 @@ class PutLayout(Command, frozen=True):
     history: bytes
 
 
+class PutAuthority(Command, frozen=True):
+    """In the system group: the ledger of the cluster's authority after its change number `revision`
+    -> None.
+
+    `ledger` is bytes of `cluster.authority.ledger`, made from the ledger of the change before, 1
+    for the first. Raises StaleCommand (another change came first), InvalidRequest (the size).
+    """
+
+    revision: int
+    ledger: bytes
+
+
 class AdoptBucket(Command, frozen=True):
     """In an index group: the bucket as the system group has it -> None.
 
@@ -591,6 +603,7 @@ AnyCommand = (
     | PutObjectDataKey
     | PutNode
     | PutLayout
+    | PutAuthority
     | AdoptBucket
     | SealBucket
     | DropBucket

@@ -30,6 +30,7 @@ from rs3gwd.engine import (
     apply_locks,
     apply_objects,
     apply_uploads,
+    cluster_authority,
     cluster_layout,
     cluster_nodes,
 )
@@ -173,6 +174,7 @@ _SYSTEM_FUNCTIONS: dict[type[Command], CommandFunction] = {
     },
     commands.PutNode: cluster_nodes.put_node,
     commands.PutLayout: cluster_layout.put_layout,
+    commands.PutAuthority: cluster_authority.put_authority,
     commands.BeginDeleteBucket: apply_group_buckets.begin_delete_bucket,
     commands.FinishDeleteBucket: apply_group_buckets.finish_delete_bucket,
     commands.CancelDeleteBucket: apply_group_buckets.cancel_delete_bucket,

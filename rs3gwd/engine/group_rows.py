@@ -48,6 +48,7 @@ SYSTEM_TABLES = (
     Table.KMS_NAMES,
     Table.NODES,
     Table.LAYOUT,
+    Table.AUTHORITY,
 )
 """The tables that are the system group's alone."""
 

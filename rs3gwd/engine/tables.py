@@ -92,6 +92,7 @@ class Table(IntEnum):
     HINTS           node | kind | what: see `rs3gwd.engine.hints`
     NODES           node (u64): the nodes of the cluster, also those that were removed
     LAYOUT          one row: which nodes hold which bytes, see `rs3gwd.engine.cluster_layout`
+    AUTHORITY       one row: roots and certificates, see `rs3gwd.engine.cluster_authority`
     """
 
     META = 0
@@ -124,6 +125,7 @@ class Table(IntEnum):
     HINTS = 27
     NODES = 28
     LAYOUT = 29
+    AUTHORITY = 30
 
     @property
     def stored_name(self) -> bytes:

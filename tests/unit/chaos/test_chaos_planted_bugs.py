@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from chaos.node_bugs import BUGS as NODE_BUGS
+from cluster.testing.authority_world import BUGS as AUTHORITY_BUGS
 from cluster.testing.host_bugs import BUGS as HOST_BUGS
 from cluster.testing.layout_world import BUGS as LAYOUT_BUGS
 from cluster.testing.quorum_bugs import BUGS as QUORUM_BUGS
@@ -15,6 +16,7 @@ from cluster.testing.swim_bugs import BUGS as SWIM_BUGS
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "understand" / "planted-bugs.md"
 ROW = re.compile(r"^\| `([^`]+)` \| (?:at most )?(\d+) \| (\d+) \| [^|]+ \|$", re.MULTILINE)
 
+AUTHORITY_BUDGET = 400
 HOST_BUDGET = 400
 LAYOUT_BUDGET = 400
 NODE_BUDGET = 200
@@ -35,6 +37,7 @@ def planted() -> dict[str, int]:
     budgets |= {bug.name: bug.seeds_max for bug in QUORUM_BUGS}
     budgets |= {name: bug.seeds_max for name, bug in SWIM_BUGS.items()}
     budgets |= dict.fromkeys(LAYOUT_BUGS, LAYOUT_BUDGET)
+    budgets |= dict.fromkeys(AUTHORITY_BUGS, AUTHORITY_BUDGET)
     return budgets
 
 
