@@ -109,18 +109,24 @@ class Ledger(msgspec.Struct, array_like=True, frozen=True):
 
     def holders(self, *, now_ms: int) -> frozenset[NodeId]:
         """Whose certificate may yet be used."""
+        names = {root_name(root) for root in self.roots}
         return frozenset(
             each.node
             for each in self.certificates.values()
-            if not each.revoked_ms and each.not_after_ms > now_ms
+            if not each.revoked_ms and each.not_after_ms > now_ms and each.authority in names
         )
+
+    def cut_off(self, *, now_ms: int) -> frozenset[NodeId]:
+        """Whose certificates were all revoked: nobody talks to them until they join again."""
+        revoked = {each.node for each in self.certificates.values() if each.revoked_ms}
+        return frozenset(revoked - self.holders(now_ms=now_ms))
 
     def waited_for(self, members: Collection[NodeId], *, now_ms: int) -> list[NodeId]:
         """Who has not done this phase yet, by number; nobody in STEADY."""
         if self.phase is Phase.STEADY:
             return []
         wanted = {*members} | self.holders(now_ms=now_ms)
-        wanted -= self.left_behind
+        wanted -= self.left_behind | self.cut_off(now_ms=now_ms)
         return sorted(node for node in wanted if self.said.get(node, 0) < self.phase)
 
     def check(self, node: NodeId, certificate: PeerCertificate) -> None:
@@ -234,7 +240,7 @@ class Ledger(msgspec.Struct, array_like=True, frozen=True):
 
     def encode(self) -> bytes:
         """For storage: msgpack [1, the fields in their order]."""
-        return msgspec.msgpack.encode((VERSION, self), order="sorted")
+        return msgspec.msgpack.encode((VERSION, self))
 
     @classmethod
     def decode(cls, data: bytes) -> "Ledger":

@@ -7,6 +7,8 @@ Thin: what is signed and said is in `cluster.authority`. In the folder of a node
                                     together or not at all
     roots.pem                       the roots it trusts, newest first
     book                            the highest node id ever given, beside authority.key
+    authority-NAME                  certificate and key of a new authority until it is the one
+    issued-SERIAL                   a certificate (DER) that the cluster has yet to note
     first-start                     until the node has started once: how it begins, and the token
                                     that its certificate binds to this disk
 
@@ -36,6 +38,7 @@ from cluster.authority.certificates import (
     pem_to_der,
     read_certificate,
     read_roots,
+    root_name,
     to_der,
 )
 from cluster.authority.joining import Challenge, Exchange, Granted, JoinHello, Proof, Refused
@@ -56,6 +59,9 @@ RENEW_METHOD = "authority.renew"
 _RENEW_TIMEOUT_S = 10.0
 _RENEW_EVERY_S = 3600.0
 """How often the certificate's age is looked at."""
+
+_RETRY_EVERY_S = 15.0
+"""After a failure: at a start of all nodes nobody has a majority yet, and cannot note a renewal."""
 
 _JOIN_S = 10.0
 """All of one attempt to join; a node that is slower holds a place that others may want."""
@@ -100,11 +106,64 @@ class AuthorityFolder:
         self._replace("authority.pem", authority.certificate_pem())
 
     def read_authority(self, password: bytes | None = None) -> Authority:
-        """Raises FileNotFoundError on a node that lets nobody in, IdentityError."""
+        """Raises FileNotFoundError on a node that lets nobody in, IdentityError; also while one
+        takes the place of another, which the daemon finishes at its start."""
         certificate = (self._folder / "authority.pem").read_bytes()
         return Authority.from_pem(
             certificate, (self._folder / "authority.key").read_bytes(), password
         )
+
+    def write_candidate(self, authority: Authority) -> None:
+        """Keeps a new authority beside the one that is there, before the cluster hears of it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = _candidate_name(to_der(authority.certificate))
+        self._replace(name, authority.certificate_pem() + authority.key_pem())
+
+    def settle(self, issuer: bytes, roots: tuple[bytes, ...]) -> bool:
+        """Has the authority that issues now (DER) in its place, if its key is here, and no key of
+        one that is not trusted any more; whether anything was done. May be said again after a
+        crash at any point. Raises OSError, IdentityError."""
+        candidate = self._folder / _candidate_name(issuer)
+        if candidate.exists():
+            pem = candidate.read_bytes()
+            authority = Authority.from_pem(pem, pem)
+            self._replace("authority.key", authority.key_pem())
+            self._replace("authority.pem", authority.certificate_pem())
+            candidate.unlink()
+            self._sync()
+            return True
+        known = self._folder / "authority.pem"
+        if known.exists() and pem_to_der(known.read_bytes()) not in roots:
+            (self._folder / "authority.key").unlink(missing_ok=True)
+            known.unlink()
+            self._sync()
+            return True
+        return False
+
+    def forget_candidates(self, *, but: tuple[bytes, ...]) -> None:
+        """Drops new authorities that never came to be; those of the roots `but` (DER) stay."""
+        kept = {_candidate_name(root) for root in but}
+        for path in self._folder.glob("authority-*"):
+            if path.name not in kept:
+                path.unlink()
+        self._sync()
+
+    def note_issued(self, certificate: bytes) -> None:
+        """Keeps a certificate (DER) that was issued where no daemon need run; on stable storage
+        when it returns."""
+        self._replace(f"issued-{read_certificate(certificate).serial:x}", certificate)
+
+    def read_issued(self) -> list[PeerCertificate]:
+        """What was noted and not forgotten. Raises OSError, IdentityError."""
+        return [
+            read_certificate(path.read_bytes())
+            for path in sorted(self._folder.glob("issued-*"))
+            if path.suffix != ".new"
+        ]
+
+    def forget_issued(self, serial: int) -> None:
+        """The cluster has noted it."""
+        (self._folder / f"issued-{serial:x}").unlink(missing_ok=True)
 
     def has_authority(self) -> bool:
         """Whether this node can let others in and renew their certificates."""
@@ -114,8 +173,12 @@ class AuthorityFolder:
         """Keeps a certificate (DER) with its key, and first the roots, which hold for both the
         old and the new one while the authority changes. A crash leaves either pair."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._replace("roots.pem", Trust(roots).pem())
+        self.write_roots(roots)
         self._replace("node.pem", der_to_pem(certificate) + key.pem())
+
+    def write_roots(self, roots: tuple[bytes, ...]) -> None:
+        """Keeps the roots (DER, newest first) that this node trusts."""
+        self._replace("roots.pem", Trust(roots).pem())
 
     def read_roots(self) -> tuple[bytes, ...]:
         """The roots that this node trusts, DER, newest first. Raises OSError, IdentityError."""
@@ -179,6 +242,21 @@ class AuthorityFolder:
             os.close(descriptor)
 
 
+Note = Callable[[bytes], Awaitable[None]]
+"""What is told a certificate (DER) before it is given away; raises IdentityError to keep it."""
+
+
+async def _note_nothing(certificate: bytes) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+class Rights(NamedTuple):
+    """What certificates are issued by, and the roots that come with them."""
+
+    authority: Authority
+    trust: Trust
+
+
 class JoinLedger(Protocol):
     """The cluster's book of tokens (`TokenBook`), replicated."""
 
@@ -206,8 +284,11 @@ class JoinService:
         random: Random,
         tries_per_minute: int = 30,
         at_once: int = 8,
+        note: Note | None = None,
     ) -> None:
+        """`note` is told each certificate before the node is."""
         self.refused = 0
+        self._note = note or _note_nothing
         self._authority = authority
         self._trust = trust
         self._cluster = cluster
@@ -271,6 +352,7 @@ class JoinService:
             random=self._random,
             disk=proof.disk_token,
         )
+        await self._note(to_der(certificate))
         return Granted(joining.VERSION, self._cluster, node, to_der(certificate), roots)
 
 
@@ -315,18 +397,19 @@ class RenewalService:
 
     def __init__(
         self,
-        authority: Authority,
-        trust: Trust,
+        rights: Callable[[], Awaitable[Rights]],
         *,
         cluster: str,
         handlers: Handlers,
         clock: Clock,
         random: Random,
         disk_of: Callable[[NodeId], bytes] = lambda _: b"",
+        note: Note = _note_nothing,
     ) -> None:
-        """`disk_of` gives the token of a node's disk, which its certificate is bound to."""
-        self._authority = authority
-        self._trust = trust
+        """`rights` gives the authority of now, or raises IdentityError on a node without its key;
+        `disk_of` gives the token of a node's disk, which its certificate is bound to."""
+        self._rights = rights
+        self._note = note
         self._cluster = cluster
         self._clock = clock
         self._random = random
@@ -334,8 +417,9 @@ class RenewalService:
         handlers.on_call(RENEW_METHOD, self.renew)
 
     async def renew(self, peer: NodeId, request: bytes) -> bytes:
-        """A certificate for who asks, and for nobody else."""
-        certificate = self._authority.issue(
+        """A certificate for who asks, and for nobody else. Raises IdentityError."""
+        rights = await self._rights()
+        certificate = rights.authority.issue(
             request,
             cluster=self._cluster,
             node=peer,
@@ -343,7 +427,8 @@ class RenewalService:
             random=self._random,
             disk=self._disk_of(peer),
         )
-        return msgspec.msgpack.encode((1, to_der(certificate), self._trust.roots))
+        await self._note(to_der(certificate))
+        return msgspec.msgpack.encode((1, to_der(certificate), rights.trust.roots))
 
 
 class Renewal:
@@ -359,9 +444,13 @@ class Renewal:
         threads: Threads,
         renewed: Callable[[], Awaitable[None]],
         own: RenewalService | None = None,
+        roots: Callable[[], tuple[bytes, ...]] = tuple,
     ) -> None:
-        """`members` may have the key; `own` answers where this node has it."""
+        """`members` may have the key; `own` answers where this node has it. `roots` are those that
+        this node trusts, if it does not take them from whoever renews."""
         self.failures = 0
+        self._roots = roots
+        self._turn = trio.Lock()
         self._own = own
         self._folder = folder
         self._peers = peers
@@ -371,16 +460,25 @@ class Renewal:
         self._renewed = renewed
 
     async def run(self) -> None:
-        """Looks every hour, until cancelled."""
+        """Looks every hour, and sooner after a failure, until cancelled."""
         while True:
-            await self.renew_if_due()
-            await trio.sleep(_RENEW_EVERY_S)
+            before = self.failures
+            has_failed = not await self.renew_if_due() and self.failures > before
+            await trio.sleep(_RETRY_EVERY_S if has_failed else _RENEW_EVERY_S)
 
     async def renew_if_due(self) -> bool:
         """Whether there is a new certificate now; a failure is counted and tried again."""
-        mine = await self._threads.run(self._folder.read_node)
-        if self._clock.now_ms() < mine.renew_at_ms:
-            return False
+        async with self._turn:
+            mine = await self._threads.run(self._folder.read_node)
+            return self._clock.now_ms() >= mine.renew_at_ms and await self._renew(mine)
+
+    async def renew_of(self, issuer: str) -> bool:
+        """The same where the certificate is of another authority than the named one."""
+        async with self._turn:
+            mine = await self._threads.run(self._folder.read_node)
+            return mine.authority != issuer and await self._renew(mine)
+
+    async def _renew(self, mine: PeerCertificate) -> bool:
         key = NodeKey.create()
         for member in self._members():
             try:
@@ -408,10 +506,11 @@ class Renewal:
             )
         except msgspec.DecodeError as error:
             raise IdentityError(f"a renewal that cannot be read: {error}") from error
-        said = Trust(roots).check(certificate, now_ms=self._clock.now_ms())
+        trusted = self._roots() or roots
+        said = Trust(trusted).check(certificate, now_ms=self._clock.now_ms())
         if (said.cluster, said.node) != (mine.cluster, mine.node):
             raise IdentityError(f"a renewal for node {said.node}")
-        return certificate, roots
+        return certificate, trusted
 
 
 class _Rate:
@@ -445,6 +544,10 @@ async def _exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
             raise BadFrame("the other side closed in the middle of joining")
         data += more
     return data
+
+
+def _candidate_name(root: bytes) -> str:
+    return f"authority-{root_name(root)}"
 
 
 def _create(path: Path) -> int:

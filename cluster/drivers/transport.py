@@ -90,6 +90,8 @@ class Transport:
         settings: TransportSettings | None = None,
     ) -> None:
         self.counters = TransportCounters()
+        self.dial_failures: dict[NodeId, str] = {}
+        """Why the last dial to a node failed; of nodes that could not be reached since."""
         self._identity = identity
         self._network = network
         self._check = check
@@ -180,6 +182,43 @@ class Transport:
                 if (dialler := self._lanes.pop((node, lane), None)) is not None:
                     dialler.stop()
 
+    def certificates(self) -> list[PeerCertificate]:
+        """What the other ends of the connections that are up have shown."""
+        up = [*self._accepted.values(), *(admitted for _, admitted in self._admitted_by_us())]
+        return [each.certificate for each in up if each.certificate is not None]
+
+    def redial(self) -> None:
+        """Dials every node anew, with the certificate of now; what is under way on a former
+        connection has `drain_s` to end there."""
+        for (node, lane), dialler in [*self._lanes.items()]:
+            if (link := dialler.link) is not None and self._nursery is not None:
+                del self._lanes[node, lane]
+                link.go_away()
+                self._nursery.start_soon(self._retire, link, dialler.stop)
+                self._dialler(node, lane)
+
+    async def _retire(self, link: Link, stop: Callable[[], None]) -> None:
+        link.go_away()
+        with trio.move_on_after(self._settings.drain_s):
+            await link.wait_idle()
+        stop()
+
+    def _supersede(self, before: "_Admitted", by: "_Admitted") -> None:
+        """Whoever dials anew has lost its connection, or it goes away, or has another certificate
+        now: then what is under way there may end."""
+        assert self._nursery is not None
+        if before.certificate != by.certificate:
+            before.link.go_away()
+        self._nursery.start_soon(self._give_way, before.link)
+
+    async def _give_way(self, link: Link) -> None:
+        """The word that it goes away may be on its way behind what is under way."""
+        with trio.move_on_after(self._settings.give_way_s):
+            await link.wait_ended()
+        if link.draining:
+            await self._retire(link, link.close)
+        link.close()
+
     def forget(self, node: NodeId) -> None:
         """Stops dialling a node that has left."""
         for lane in Lane:
@@ -247,7 +286,7 @@ class Transport:
         admitted, lane, first = welcome
         key = (admitted.identity.node, lane)
         if (before := self._accepted.get(key)) is not None:
-            before.link.close()
+            self._supersede(before, admitted)
         self._accepted[key] = admitted
         try:
             await admitted.link.run(first)
@@ -401,10 +440,12 @@ class _Dialler:
         """One connection from dial to end; False when there was none."""
         try:
             peer, first = await self._transport.connect(self._to, self._lane)
-        except _DIAL_FAILS:
+        except _DIAL_FAILS as error:
             self._transport.counters.dials_failed += 1
+            self._transport.dial_failures[self._to] = str(error)
             self._settle(None)
             return False
+        self._transport.dial_failures.pop(self._to, None)
         self._settle(peer)
         try:
             await peer.link.run(first)

@@ -99,6 +99,7 @@ class Link:
         self._running: dict[int, trio.CancelScope] = {}
         self._running_bytes = 0
         self._last_number = 0
+        self._writing = False
         self._heard = -math.inf
         self._idle = trio.lowlevel.ParkingLot()
         self._ended = trio.Event()
@@ -167,7 +168,9 @@ class Link:
 
     @property
     def _unwritten(self) -> bool:
-        return bool(self._outbox.held or (self._direct is not None and self._direct.unsent))
+        return bool(
+            self._outbox.held or self._writing or (self._direct is not None and self._direct.unsent)
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -217,8 +220,10 @@ class Link:
     async def _write(self) -> None:
         while await self._outbox.wait():
             batch = self._outbox.take(self._settings.batch_bytes)
+            self._writing = True
             with trio.fail_after(self._settings.stall_s):
                 await self._stream.send_all(batch)
+            self._writing = False
             self._counters.writes += 1
             self._counters.bytes_sent += len(batch)
             self._idle.unpark_all()

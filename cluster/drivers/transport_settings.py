@@ -46,6 +46,9 @@ class TransportSettings(NamedTuple):
     """Streams that are open on one connection; more are refused."""
     handshakes_max: int = 64
     """Connections that have not yet said who they are; more are closed at once."""
+    give_way_s: float = 0.2
+    """A connection whose peer dials anew is closed after so long, unless the peer said on it that
+    it goes away: what is under way may end then."""
     drain_s: float = 5.0
     """What is being answered at a stop may take so long."""
 

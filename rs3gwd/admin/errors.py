@@ -11,6 +11,7 @@ CONTENT_TYPE: Final = ("Content-Type", "application/json")
 
 STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
+    "AuthorityRefused": 409,
     "AuthorizationHeaderMalformed": 400,
     "ExpiredToken": 403,
     "IncompleteBody": 400,

@@ -26,6 +26,7 @@ from rs3gwd.base.cluster_admin import (
     NoSuchGroup,
     health_of,
 )
+from rs3gwd.base.cluster_authority import AuthorityPicture, Revoked
 from rs3gwd.base.errors import ApiError
 from rs3gwd.iam.principal import Decision
 
@@ -111,7 +112,42 @@ class NodeRemoved(Struct, frozen=True):
     removed: Annotated[int, Meta(description="number of the node")]
 
 
-Wanted = TypeVar("Wanted", LeaderWanted, LayoutChange, LayoutWanted, RemovalWanted)
+class RotationWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the authority is changed."""
+
+    here: Annotated[
+        bool,
+        Meta(
+            description="true: the new key is made on the node that is asked, whoever has the "
+            "present one, and in the place of a change whose key was lost"
+        ),
+    ] = False
+    without: Annotated[
+        list[int], Meta(description="nodes that are not waited for, and may have to join again")
+    ] = []
+
+
+class RevocationWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is revoked."""
+
+    what: Annotated[
+        str,
+        Meta(
+            description="a serial number in hex, or `node:NUMBER` for all of a node",
+            max_length=64,
+        ),
+    ]
+
+
+Wanted = TypeVar(
+    "Wanted",
+    LeaderWanted,
+    LayoutChange,
+    LayoutWanted,
+    RemovalWanted,
+    RotationWanted,
+    RevocationWanted,
+)
 
 
 async def get_cluster(call: AdminCall) -> ClusterPicture:
@@ -177,6 +213,22 @@ async def remove_node(call: AdminCall) -> NodeRemoved:
     wanted = _decode(call.body, RemovalWanted) if call.body else RemovalWanted()
     await call.cluster.remove_node(int(text), is_lost=wanted.is_lost)
     return NodeRemoved(int(text))
+
+
+async def get_authority(call: AdminCall) -> AuthorityPicture:
+    """Roots, certificates, and how far a change is. Raises AuthorityRefused."""
+    return await call.cluster.authority.show()
+
+
+async def rotate_authority(call: AdminCall) -> AuthorityPicture:
+    """Begins a change or goes on with it. Raises ApiError MalformedJSON, AuthorityRefused."""
+    wanted = _decode(call.body, RotationWanted) if call.body else RotationWanted()
+    return await call.cluster.authority.rotate(here=wanted.here, without=wanted.without)
+
+
+async def revoke_certificate(call: AdminCall) -> Revoked:
+    """Revokes certificates. Raises ApiError MalformedJSON, AuthorityRefused."""
+    return await call.cluster.authority.revoke(_decode(call.body, RevocationWanted).what)
 
 
 def _decode(body: bytes, kind: type[Wanted]) -> Wanted:
@@ -285,5 +337,35 @@ ADMIN_OPERATIONS: Final = (
         LayoutRetreated,
         "Goes back from the change of the layout that is under way.",
         refusals=("LayoutRefused",),
+    ),
+    Operation(
+        "GetAuthority",
+        "GET",
+        "cluster/authority",
+        get_authority,
+        AuthorityPicture,
+        "The authority's roots and certificates, and how far a change of it is.",
+        refusals=("AuthorityRefused",),
+    ),
+    Operation(
+        "RotateAuthority",
+        "POST",
+        "cluster/authority/rotation",
+        rotate_authority,
+        AuthorityPicture,
+        "Begins a change to a new authority, or goes on with the one under way; answers once that "
+        "is agreed, not when it is done.",
+        wanted=RotationWanted,
+        refusals=("AuthorityRefused", "MalformedJSON"),
+    ),
+    Operation(
+        "RevokeCertificate",
+        "POST",
+        "cluster/authority/revocations",
+        revoke_certificate,
+        Revoked,
+        "Revokes certificates of nodes: they are refused, and their connections closed.",
+        wanted=RevocationWanted,
+        refusals=("AuthorityRefused", "MalformedJSON"),
     ),
 )

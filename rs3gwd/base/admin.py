@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from rs3gwd.base.cluster_admin import ClusterPicture, LayoutChange, LayoutPicture, LayoutPlan
+from rs3gwd.base.cluster_authority import AuthorityPicture, Revoked
 from rs3gwd.base.kms_keys import KmsKeyState
 from rs3gwd.base.records import AccessKeyStatus, Durability
 
@@ -169,6 +170,23 @@ class ClusterLayoutRetreat(AdminRequest, frozen=True):
     """Goes back from a change of the layout that is under way."""
 
 
+class ClusterAuthorityShow(AdminRequest, frozen=True):
+    """The cluster's authority and its certificates."""
+
+
+class ClusterAuthorityRotate(AdminRequest, frozen=True):
+    """Begins a change to a new authority, or goes on with one; see `AuthorityControl.rotate`."""
+
+    here: bool = False
+    without: list[int] = []
+
+
+class ClusterAuthorityRevoke(AdminRequest, frozen=True):
+    """Revokes certificates: a serial number in hex, or `node:NUMBER`."""
+
+    what: str
+
+
 AnyAdminRequest = (
     AccountCreate
     | AccountList
@@ -194,6 +212,9 @@ AnyAdminRequest = (
     | ClusterLayoutPlan
     | ClusterLayoutApply
     | ClusterLayoutRetreat
+    | ClusterAuthorityShow
+    | ClusterAuthorityRotate
+    | ClusterAuthorityRevoke
 )
 
 
@@ -258,6 +279,8 @@ class AdminAnswer(Struct, frozen=True):
     cluster: ClusterPicture | None = None
     layout: LayoutPicture | None = None
     layout_plan: LayoutPlan | None = None
+    authority: AuthorityPicture | None = None
+    revoked: Revoked | None = None
 
 
 def encode_frame(value: AnyAdminRequest | AdminAnswer) -> bytes:

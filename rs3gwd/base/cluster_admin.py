@@ -15,6 +15,7 @@ from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
 
+from rs3gwd.base.cluster_authority import AuthorityControl
 from rs3gwd.base.errors import Fault, Rs3gwError, StoreError
 
 TRANSFER_SECONDS_MAX = 10.0
@@ -338,6 +339,11 @@ class LayoutPlan(Struct, frozen=True):
 
 class ClusterAdmin(Protocol):
     """The cluster as operators have it, from one of its nodes."""
+
+    @property
+    def authority(self) -> AuthorityControl:
+        """What lets nodes in."""
+        ...
 
     async def picture(self) -> ClusterPicture:
         """The cluster now; asks every node, and takes about two seconds where one is silent."""

@@ -24,6 +24,9 @@ from rs3gwd import __version__
 from rs3gwd.base.admin import (
     AdminAnswer,
     AnyAdminRequest,
+    ClusterAuthorityRevoke,
+    ClusterAuthorityRotate,
+    ClusterAuthorityShow,
     ClusterLayoutApply,
     ClusterLayoutPlan,
     ClusterLayoutRetreat,
@@ -46,6 +49,7 @@ from rs3gwd.base.cluster_admin import (
     NotHandedOver,
     NotRemoved,
 )
+from rs3gwd.base.cluster_authority import AuthorityControl
 from rs3gwd.base.errors import Rs3gwError
 from rs3gwd.base.ports import Clock, Threads
 from rs3gwd.config import Config
@@ -74,7 +78,9 @@ class NodeAdmin:
         clock: Clock,
         nodes: ClusterNodes,
         threads: Threads,
+        authority: AuthorityControl,
     ) -> None:
+        self.authority = authority
         self._threads = threads
         self._node = node
         self._nodes = nodes
@@ -215,6 +221,15 @@ def with_cluster(cluster: ClusterAdmin | None, handle: AdminHandler) -> AdminHan
                 case ClusterRemove():
                     await cluster.remove_node(request.node, is_lost=request.is_lost)
                     return AdminAnswer()
+                case ClusterAuthorityShow():
+                    return AdminAnswer(authority=await cluster.authority.show())
+                case ClusterAuthorityRotate():
+                    picture = await cluster.authority.rotate(
+                        here=request.here, without=request.without
+                    )
+                    return AdminAnswer(authority=picture)
+                case ClusterAuthorityRevoke():
+                    return AdminAnswer(revoked=await cluster.authority.revoke(request.what))
                 case ClusterLayoutShow():
                     return AdminAnswer(layout=await cluster.layout())
                 case ClusterLayoutPlan():

@@ -43,6 +43,7 @@ from rs3gwd.base.cluster_admin import NodeHoldsCopies, NoSuchNode
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.base.commands import PutNode
 from rs3gwd.base.errors import InvalidRequest, OutcomeUnknown, Overloaded
+from rs3gwd.daemon.cluster_ledger import LedgerView
 from rs3gwd.daemon.settings import address_of
 from rs3gwd.engine.cluster_nodes import list_nodes
 from rs3gwd.engine.face import EngineFace
@@ -113,6 +114,7 @@ class ClusterNodes:
         self._identity = identity
         self._seeds = seeds
         self._engine = engine
+        self.ledger = LedgerView(engine)
         self._told: dict[int, Address] = {}
         self._node: Node | None = None
         self._log = structlog.get_logger()
@@ -142,7 +144,7 @@ class ClusterNodes:
 
     def check(self, peer: NodeIdentity, certificate: PeerCertificate | None) -> None:
         """Whoever has a certificate of this cluster is in, from the disk that it joined with, until
-        it was removed. Raises IdentityError."""
+        it was removed or its certificate revoked. Raises IdentityError."""
         cluster = self._identity.cluster
         if certificate is None or certificate.cluster != cluster or peer.cluster != cluster:
             raise IdentityError(f"node {peer.node} is not of cluster {cluster}")
@@ -150,6 +152,7 @@ class ClusterNodes:
         records = self.records()
         removed = frozenset(each.number for each in records if each.state is NodeState.REMOVED)
         Denied(removed).check(peer.node, certificate)
+        self.ledger.check(peer.node, certificate)
         for record in records:
             if record.number == peer.node and record.token not in (b"", peer.token):
                 raise IdentityError(f"node {peer.node} has come back on another disk")

@@ -26,9 +26,11 @@ from cluster.wal.wal import Wal
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.config import Config
 from rs3gwd.daemon.cluster_admin import NodeAdmin
+from rs3gwd.daemon.cluster_authority_admin import AuthorityAdmin
+from rs3gwd.daemon.cluster_certificates import Certificates
 from rs3gwd.daemon.cluster_identity import Established, establish
+from rs3gwd.daemon.cluster_ledger import LedgerChanges
 from rs3gwd.daemon.cluster_nodes import ClusterNodes, Node
-from rs3gwd.daemon.cluster_renewal import open_renewal
 from rs3gwd.daemon.frontend import Ports
 from rs3gwd.daemon.gossiping import open_gossip
 from rs3gwd.daemon.opening import data_root
@@ -109,8 +111,8 @@ async def _cluster_node(
     network = TlsNetwork(listeners, nodes.addresses, folder.tls())
     transport = Transport(identity, network, check=nodes.check, random=ports.random)
     nodes.register(transport)
-    renewal = await ports.threads.run(
-        partial(open_renewal, folder, identity, network, transport, nodes, ports)
+    certificates = await ports.threads.run(
+        partial(Certificates, folder, identity, network, transport, nodes, ports)
     )
     async with (
         open_gossip(
@@ -143,6 +145,7 @@ async def _cluster_node(
             clock=ports.clock,
             nodes=nodes,
             threads=ports.threads,
+            authority=AuthorityAdmin(certificates, identity, node.host, gossip.is_alive, ports),
         )
         nursery.start_soon(transport.run)
         nursery.start_soon(gossip.run)
@@ -153,7 +156,7 @@ async def _cluster_node(
         nursery.start_soon(
             partial(nodes.run, running, transport, transport, changed=gossip.look_for)
         )
-        nursery.start_soon(renewal.run)
+        nursery.start_soon(certificates.run, LedgerChanges(nodes.ledger, node.parts.proposer))
         await _wait_majority(node, is_new=who.begins is Begins.JOINS)
         yield node, gossip, admin
         await gossip.leave()

@@ -16,6 +16,9 @@ from rs3gwd.base.admin import (
     AdminAnswer,
     AnyAdminRequest,
     BucketSetDurability,
+    ClusterAuthorityRevoke,
+    ClusterAuthorityRotate,
+    ClusterAuthorityShow,
     ClusterLayoutApply,
     ClusterLayoutPlan,
     ClusterLayoutRetreat,
@@ -111,6 +114,9 @@ class Administration:
             ClusterLayoutPlan: self._refuse_cluster,
             ClusterLayoutApply: self._refuse_cluster,
             ClusterLayoutRetreat: self._refuse_cluster,
+            ClusterAuthorityShow: self._refuse_cluster,
+            ClusterAuthorityRotate: self._refuse_cluster,
+            ClusterAuthorityRevoke: self._refuse_cluster,
         }
 
     async def handle(self, request: AnyAdminRequest) -> AdminAnswer:

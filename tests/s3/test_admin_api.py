@@ -32,6 +32,7 @@ from rs3gwd.base.cluster_admin import (
     NotRemoved,
     RoleWanted,
 )
+from rs3gwd.base.cluster_authority import AuthorityPicture, AuthorityRefused, Revoked
 from rs3gwd.base.errors import Overloaded
 from rs3gwd.base.http import Request, Response
 from rs3gwd.iam.brake import Brake
@@ -47,6 +48,8 @@ BODIES = {
     "SetGroupLeader": b'{"node":2}',
     "RemoveNode": b'{"is_lost":true}',
     "PlanLayout": b'{"nodes":[{"node":3,"capacity_bytes":0}]}',
+    "RotateAuthority": b'{"here":true,"without":[3]}',
+    "RevokeCertificate": b'{"what":"node:3"}',
     "SetLayout": b'{"change":{"nodes":[{"node":3,"capacity_bytes":0}]},"version":5}',
 }
 ASKED: dict[str, object] = {
@@ -56,12 +59,42 @@ ASKED: dict[str, object] = {
     "PlanLayout": DRAINED,
     "SetLayout": (DRAINED, 5),
     "RetreatLayout": "retreat",
+    "GetAuthority": "authority",
+    "RotateAuthority": (True, [3]),
+    "RevokeCertificate": "node:3",
 }
 """What a row asks of the cluster; the others ask for the picture."""
 ALLOW = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 DENY = {"Effect": "Deny", "Action": "rs3gwd:*", "Resource": "*"}
+AUTHORITY = AuthorityPicture("steady", 0, 0, [], 0, [], [], [])
 OPERATOR = {"Effect": "Allow", "Action": "rs3gwd:*", "Resource": f"{CLUSTER_ARN}*"}
 S3_ONLY = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+
+
+class FakeAuthority:
+    """An authority that notes what is asked of it; its key is elsewhere."""
+
+    def __init__(self, asked: list[object]) -> None:
+        self.asked = asked
+
+    async def show(self) -> AuthorityPicture:
+        """An empty one."""
+        self.asked.append("authority")
+        return AUTHORITY
+
+    async def rotate(self, *, here: bool, without: list[int]) -> AuthorityPicture:
+        """Notes it."""
+        if 9 in without:
+            raise AuthorityRefused("there is no node 9")
+        self.asked.append((here, without))
+        return AUTHORITY
+
+    async def revoke(self, what: str) -> Revoked:
+        """Notes it."""
+        if what == "bad":
+            raise AuthorityRefused("no certificate has it")
+        self.asked.append(what)
+        return Revoked([what])
 
 
 class FakeCluster:
@@ -70,6 +103,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.authority = FakeAuthority(self.asked)
 
     async def picture(self) -> ClusterPicture:
         """An empty one."""
@@ -357,6 +391,10 @@ HUGE = b"x" * (BODY_BYTES_MAX + 1)
         ("PlanLayout", {"body": b'{"nodes":[{"node":1,"capacty":1}]}'}, 400, "MalformedJSON"),
         ("SetLayout", {"body": b'{"change":{}}'}, 400, "MalformedJSON"),
         ("SetLayout", {"body": b'{"change":{},"version":4}'}, 409, "LayoutBusy"),
+        ("RotateAuthority", {"body": b'{"without":[9]}'}, 409, "AuthorityRefused"),
+        ("RotateAuthority", {"body": b'{"here":1}'}, 400, "MalformedJSON"),
+        ("RevokeCertificate", {"body": b'{"what":"bad"}'}, 409, "AuthorityRefused"),
+        ("RevokeCertificate", {"body": b""}, 400, "MalformedJSON"),
         ("RemoveNode", {"node": "x"}, 400, "InvalidArgument"),
         ("RemoveNode", {"node": "8", "body": b""}, 409, "NodeHoldsCopies"),
         ("RemoveNode", {"node": "7"}, 404, "NoSuchNode"),

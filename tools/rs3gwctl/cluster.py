@@ -34,6 +34,7 @@ _ANYWHERE = frozenset(
         "drain",
         "remove",
         "replace",
+        "authority",
     }
 )
 """What `--endpoint` is for; a command that is not here must not be taken to work elsewhere."""
@@ -66,8 +67,14 @@ def init(context: click.Context, name: str | None) -> None:
 @click.option(
     "--minutes", type=click.FloatRange(0.01, 60 * 24), default=15.0, help="How long (15)."
 )
+@click.option(
+    "--node",
+    type=click.IntRange(1),
+    default=None,
+    help="A new certificate for this node, which was let in before.",
+)
 @click.pass_context
-def invite_node(context: click.Context, listen: str, minutes: float) -> None:
+def invite_node(context: click.Context, listen: str, minutes: float, node: int | None) -> None:
     """Let one node in: print a token, and wait until a node has used it.
 
     The token is good once, and as long as this command runs; Ctrl-C revokes it.
@@ -82,6 +89,7 @@ def invite_node(context: click.Context, listen: str, minutes: float) -> None:
             port=int(port),
             seconds=minutes * 60,
             announce=lambda token: _announce(context, token),
+            again=node,
         )
     except (JoiningFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -96,13 +104,19 @@ def invite_node(context: click.Context, listen: str, minutes: float) -> None:
     default=None,
     help=f"A file with the token, or - for standard input; else {TOKEN_VARIABLE} has it.",
 )
+@click.option(
+    "--again",
+    is_flag=True,
+    help="A new certificate for the node that this is: the former one was revoked or its "
+    "authority replaced. The daemon must be stopped.",
+)
 @click.pass_context
-def join(context: click.Context, token_file: TextIO | None) -> None:
+def join(context: click.Context, token_file: TextIO | None, again: bool) -> None:
     """Become a node of a cluster: fetch the certificate of this node with a token."""
     data: Path = context.obj["data"]
     token = token_file.read() if token_file is not None else os.environ.get(TOKEN_VARIABLE, "")
     try:
-        made = join_cluster(data, token)
+        made = join_cluster(data, token, again=again)
     except (JoiningFailed, OSError) as error:
         raise click.ClickException(str(error)) from error
     _show_name(context, made)

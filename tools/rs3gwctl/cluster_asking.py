@@ -24,6 +24,7 @@ from rs3gwd.base.cluster_admin import (
     NotHandedOver,
     NotRemoved,
 )
+from rs3gwd.base.cluster_authority import AuthorityRefused
 from tools.rs3gwctl.remote import ClusterRequest, Endpoint, ask_remote
 from tools.rs3gwctl.session import SessionError, administer
 
@@ -32,6 +33,7 @@ UNREACHABLE: Final = 2
 _REFUSALS: Final = frozenset(
     each.code
     for each in (
+        AuthorityRefused,
         LayoutBusy,
         LayoutRefused,
         NoSuchGroup,

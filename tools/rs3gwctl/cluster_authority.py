@@ -1,6 +1,7 @@
 """`rs3gwctl cluster authority export | import`: a copy of the authority, sealed by a passphrase.
 
-They work on the data directory and need no daemon.
+They work on the data directory and need no daemon; the rest of `authority` is in
+`cluster_rotation`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,23 @@ from rs3gwd.daemon.cluster_authority import (
 )
 from rs3gwd.daemon.cluster_joining import JoiningFailed
 from rs3gwd.engine.system import SystemRandom
+from tools.rs3gwctl.cluster_rotation import CONTROL
 from tools.rs3gwctl.files import read_text
 
 F = TypeVar("F", bound=Callable[..., None])
 
 
 @click.group("authority")
-def authority() -> None:
-    """Keep a copy of what lets nodes in and renews their certificates."""
+@click.pass_context
+def authority(context: click.Context) -> None:
+    """What lets nodes in and renews their certificates: see, copy, replace it; revoke."""
+    words = context.invoked_subcommand
+    if context.obj["endpoint"] is not None and words in ("export", "import"):
+        raise click.UsageError(f"authority {words} works on this machine alone")
+
+
+for control in CONTROL:
+    authority.add_command(control)
 
 
 def _with_passphrase(command: F) -> F:

@@ -32,10 +32,15 @@ from rs3gwd.admin.operations import (
     LeaderWanted,
     NodeRemoved,
     RemovalWanted,
+    RevocationWanted,
+    RotationWanted,
 )
 from rs3gwd.admin.service import SERVICE
 from rs3gwd.base.admin import (
     AdminAnswer,
+    ClusterAuthorityRevoke,
+    ClusterAuthorityRotate,
+    ClusterAuthorityShow,
     ClusterLayoutApply,
     ClusterLayoutPlan,
     ClusterLayoutRetreat,
@@ -45,6 +50,7 @@ from rs3gwd.base.admin import (
     ClusterTransfer,
 )
 from rs3gwd.base.cluster_admin import ClusterPicture, LayoutPicture, LayoutPlan
+from rs3gwd.base.cluster_authority import AuthorityPicture, Revoked
 from rs3gwd.iam.canonical import canonical_headers, canonical_request
 from rs3gwd.iam.sigv4 import derive_signing_key, string_to_sign
 from tools.rs3gwctl.files import read_text
@@ -70,6 +76,9 @@ ClusterRequest = (
     | ClusterLayoutPlan
     | ClusterLayoutApply
     | ClusterLayoutRetreat
+    | ClusterAuthorityShow
+    | ClusterAuthorityRotate
+    | ClusterAuthorityRevoke
 )
 """What can be asked of any node over the network."""
 
@@ -175,6 +184,16 @@ def ask_remote(endpoint: Endpoint, request: ClusterRequest) -> AdminAnswer:
             ask("PUT", "cluster/layout", LayoutSet, wanted)
         case ClusterLayoutRetreat():
             ask("DELETE", "cluster/layout/change", LayoutRetreated)
+        case ClusterAuthorityShow():
+            return AdminAnswer(authority=ask("GET", "cluster/authority", AuthorityPicture))
+        case ClusterAuthorityRotate():
+            rotation = RotationWanted(request.here, request.without)
+            picture = ask("POST", "cluster/authority/rotation", AuthorityPicture, rotation)
+            return AdminAnswer(authority=picture)
+        case ClusterAuthorityRevoke():
+            revocation = RevocationWanted(request.what)
+            revoked = ask("POST", "cluster/authority/revocations", Revoked, revocation)
+            return AdminAnswer(revoked=revoked)
         case ClusterRemove():
             path = f"cluster/nodes/{request.node}"
             ask("DELETE", path, NodeRemoved, RemovalWanted(request.is_lost))

@@ -11,6 +11,7 @@ from cluster.base.errors import IdentityError
 from cluster.raft.identity import NodeIdentity
 from rs3gwd.base.cluster_nodes import NodeRecord, NodeState
 from rs3gwd.daemon.cluster_nodes import ClusterNodes
+from rs3gwd.engine.cluster_nodes import list_nodes
 
 DISK, STARTED = b"d" * 16, b"s" * 16
 RECORDS = [
@@ -21,10 +22,10 @@ RECORDS = [
 
 
 class Engine:
-    """The rows of NODES, whoever asks."""
+    """The rows of NODES, and no other."""
 
-    def look_up(self, query: Any) -> list[NodeRecord]:
-        return RECORDS
+    def look_up(self, query: Any) -> list[NodeRecord] | None:
+        return RECORDS if query is list_nodes else None
 
 
 def nodes() -> ClusterNodes:

@@ -17,10 +17,15 @@ from rs3gwd.admin.operations import (
     LeaderWanted,
     NodeRemoved,
     RemovalWanted,
+    RevocationWanted,
+    RotationWanted,
 )
 from rs3gwd.admin.service import find_operation
 from rs3gwd.base.admin import (
     AdminAnswer,
+    ClusterAuthorityRevoke,
+    ClusterAuthorityRotate,
+    ClusterAuthorityShow,
     ClusterLayoutApply,
     ClusterLayoutPlan,
     ClusterLayoutRetreat,
@@ -37,12 +42,14 @@ from rs3gwd.base.cluster_admin import (
     LayoutPlan,
     RoleWanted,
 )
+from rs3gwd.base.cluster_authority import AuthorityPicture, Revoked
 from tools.rs3gwctl import remote
 from tools.rs3gwctl.remote import ClusterRequest, Endpoint, ask_remote
 from tools.rs3gwctl.session import SessionError
 
 PICTURE = ClusterPicture("c", 1, 7, Health.HEALTHY, "go on", "go on", [], [], [])
 LAYOUT = LayoutPicture(4, [4], 3, 1, 1024, 7, False, [])
+AUTHORITY = AuthorityPicture("steady", 1, 2, [], 0, [], [], [])
 PLAN = LayoutPlan(5, 3, 1, 1024, 0, 7, 7, [])
 CHANGE = LayoutChange([RoleWanted(3, "b", 0), RoleWanted(4)], 2, 1)
 ENDPOINT = Endpoint("http://h:1", "AKIA", "secret")
@@ -60,6 +67,27 @@ CASES: list[Case] = [
         LayoutWanted(CHANGE, 5),
         LayoutSet(5),
         AdminAnswer(),
+    ),
+    (
+        ClusterAuthorityShow(),
+        "GetAuthority",
+        None,
+        AUTHORITY,
+        AdminAnswer(authority=AUTHORITY),
+    ),
+    (
+        ClusterAuthorityRotate(True, [3]),
+        "RotateAuthority",
+        RotationWanted(True, [3]),
+        AUTHORITY,
+        AdminAnswer(authority=AUTHORITY),
+    ),
+    (
+        ClusterAuthorityRevoke("node:3"),
+        "RevokeCertificate",
+        RevocationWanted("node:3"),
+        Revoked(["a1"]),
+        AdminAnswer(revoked=Revoked(["a1"])),
     ),
     (ClusterLayoutRetreat(), "RetreatLayout", None, LayoutRetreated(), AdminAnswer()),
     (ClusterRemove(3), "RemoveNode", RemovalWanted(False), NodeRemoved(3), AdminAnswer()),

@@ -2,7 +2,7 @@
 
 import ssl
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,14 @@ import pytest
 import trio
 from transport_world import CLUSTER, NOW_MS, SeededRandom, der_of, new_authority, write_files
 
-from cluster.authority.certificates import NodeKey, Trust, fingerprint, read_certificate, to_der
+from cluster.authority.certificates import (
+    Authority,
+    NodeKey,
+    Trust,
+    fingerprint,
+    read_certificate,
+    to_der,
+)
 from cluster.authority.tokens import JoinToken, TokenBook, TokenRecord, new_token, read_token
 from cluster.base.errors import IdentityError, JoinRefused
 from cluster.base.ports import OnCall, T
@@ -22,6 +29,7 @@ from cluster.drivers.authority import (
     JoinService,
     Renewal,
     RenewalService,
+    Rights,
     join,
 )
 from cluster.drivers.transport_network import context
@@ -198,6 +206,15 @@ class LoopPeers:
         return await self.calls[method](2, payload)
 
 
+def rights_of(authority: Authority) -> Callable[[], Awaitable[Rights]]:
+    """Those of one authority, for ever."""
+
+    async def rights() -> Rights:
+        return Rights(authority, Trust((der_of(authority),)))
+
+    return rights
+
+
 class NoThreads:
     """The port Threads, at once."""
 
@@ -217,8 +234,7 @@ async def test_a_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Path
         renewed.append(clock.at_ms)
 
     RenewalService(
-        authority,
-        Trust((der_of(authority),)),
+        rights_of(authority),
         cluster=CLUSTER,
         handlers=peers,  # type: ignore[arg-type]
         clock=clock,
@@ -247,8 +263,7 @@ async def test_a_renewal_is_for_who_asks_and_nobody_else() -> None:
     """The id in a renewed certificate is that of the connection, whatever the request says."""
     authority, peers = new_authority(), LoopPeers()
     RenewalService(
-        authority,
-        Trust((der_of(authority),)),
+        rights_of(authority),
         cluster=CLUSTER,
         handlers=peers,  # type: ignore[arg-type]
         clock=FixedClock(),
@@ -286,8 +301,7 @@ async def test_the_node_with_the_key_renews_its_own_and_keeps_the_binding(tmp_pa
     folder.write_authority(authority)
     assert folder.has_authority()
     service = RenewalService(
-        authority,
-        Trust(folder.read_roots()),
+        rights_of(authority),
         cluster=CLUSTER,
         handlers=peers,  # type: ignore[arg-type]
         clock=clock,
