@@ -78,12 +78,13 @@ class Issued(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Standing(NamedTuple):
-    """How far one node is: the roots it trusts (DER), who issued its certificate, and the number of
-    the change since whose third phase all its connections are new."""
+    """How far one node is: the roots it trusts (DER), who issued its certificate, its serial number
+    in hex, and the number of the change since whose third phase all its connections are new."""
 
     node: NodeId
     roots: tuple[bytes, ...]
     authority: str
+    serial: str
     relinked: int
 
 
@@ -129,22 +130,31 @@ class Ledger(msgspec.Struct, array_like=True, frozen=True):
         wanted -= self.left_behind | self.cut_off(now_ms=now_ms)
         return sorted(node for node in wanted if self.said.get(node, 0) < self.phase)
 
-    def check(self, node: NodeId, certificate: PeerCertificate) -> None:
-        """Raises IdentityError for a certificate that was revoked or whose root was dropped; the
-        text is what its node will read."""
+    def check(self, node: NodeId, certificate: PeerCertificate, roots: tuple[bytes, ...]) -> None:
+        """Raises IdentityError for a certificate that was revoked, or whose root is not one of
+        those that this node trusts (DER); the text is what its node will read."""
         serial = f"{certificate.serial:x}"
         revoked = self.certificates.get(serial)
         if revoked is not None and revoked.revoked_ms:
             denied = Denied(serials={serial: revoked.not_after_ms})
             denied.check(node, certificate)
-        if certificate.authority not in {root_name(root) for root in self.roots}:
+        if certificate.authority not in {root_name(root) for root in roots}:
             raise IdentityError(
                 f"node {node} has a certificate of an authority that was replaced: it needs a new "
                 f"one (`rs3gwctl cluster invite --node {node}` there, `join --again` here)"
             )
 
+    def is_older_than(self, standing: Standing) -> bool:
+        """Whether it knows nothing of a node's certificate nor of its root: so it is on a disk that
+        was away when its node joined again."""
+        names = {root_name(root) for root in self.roots}
+        return standing.authority not in names and standing.serial not in self.certificates
+
     def duty(self, standing: Standing) -> Duty:
-        """What a node has to do next; the order is that of the phases."""
+        """What a node has to do next; the order is that of the phases. A ledger that is older than
+        its certificate asks for nothing."""
+        if self.is_older_than(standing):
+            return Duty.NOTHING
         if standing.roots != self.roots:
             return Duty.TRUST
         if self.phase >= Phase.RENEWING and standing.authority != root_name(self.issuer):

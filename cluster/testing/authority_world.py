@@ -86,6 +86,7 @@ class AuthorityWorld:
     def step(self) -> None:
         """One act of a node or of an operator; one that is refused changes nothing."""
         acts = [self._begin, self._let_in, self._crash, self._start, self._start, self._revoke]
+        acts += [self._join_again]
         acts += [self._learn_any, self._act_any, self._link_any, self._advance] * 6
         try:
             self._random.choice(acts)()
@@ -131,7 +132,7 @@ class AuthorityWorld:
 
     def _learn_any(self) -> None:
         member = self._any()
-        if member.is_up:
+        if member.is_up and self._is_good(member):
             self._learn(member)
 
     def _learn(self, member: Member) -> None:
@@ -143,7 +144,7 @@ class AuthorityWorld:
     def _recheck(self, member: Member) -> None:
         for peer, certificate in [*member.links.items()]:
             try:
-                member.denied.check(peer, certificate)
+                member.denied.check(peer, certificate, member.roots)
             except IdentityError as error:
                 if self._is_good(self.members[peer]) and self._is_good(member):
                     raise RuleBroken(f"node {member.number} cuts node {peer} off") from error
@@ -157,15 +158,16 @@ class AuthorityWorld:
     def _act(self, member: Member) -> None:
         """The next thing that is this member's to do."""
         seen = member.seen
-        standing = Standing(
-            member.number, member.roots, member.certificate.authority, member.relinked
-        )
+        serial, authority = f"{member.certificate.serial:x}", member.certificate.authority
+        standing = Standing(member.number, member.roots, authority, serial, member.relinked)
         match seen.duty(standing):
             case Duty.TRUST:
                 alone = self._bug == "trusts_the_new_root_alone"
                 member.roots = seen.roots
                 if alone and seen.phase is Phase.TRUSTING:
                     member.roots = seen.roots[:1]
+                if self._bug != "revocation_unseen_by_links":
+                    self._recheck(member)
             case Duty.RENEW:
                 self._renew(member)
             case Duty.RELINK:
@@ -219,7 +221,7 @@ class AuthorityWorld:
             if client.certificate.authority not in self._names(server.roots):
                 return
             try:
-                server.denied.check(client.number, client.certificate)
+                server.denied.check(client.number, client.certificate, server.roots)
             except IdentityError:
                 return
         one.links[other.number] = other.certificate
@@ -293,6 +295,15 @@ class AuthorityWorld:
             number = self._any().number
             self.truth = self.truth.revoked(self.truth.serials_of(number), now_ms=1)
 
+    def _join_again(self) -> None:
+        """A node that was revoked is given a new certificate; what it has seen stays old."""
+        for member in self.members.values():
+            if not self._is_good(member) and self._random.random() < 0.3:
+                self._issue(member, self.truth.issuer)
+                member.roots, member.is_up = self.truth.roots, False
+                for peer in [*member.links]:
+                    self._unlink(member.number, peer)
+
     # What holds.
 
     def _is_good(self, member: Member) -> bool:
@@ -307,7 +318,7 @@ class AuthorityWorld:
         if other.certificate.authority not in self._names(one.roots):
             raise RuleBroken(f"node {one.number} does not trust node {other.number}")
         try:
-            one.denied.check(other.number, other.certificate)
+            one.denied.check(other.number, other.certificate, one.roots)
         except IdentityError as error:
             raise RuleBroken(f"node {one.number} refuses node {other.number}") from error
 

@@ -70,7 +70,7 @@ class Certificates:
         self._ports = ports
         self._changes: LedgerChanges | None = None
         self._mine = folder.read_node()
-        self._roots = folder.read_roots()
+        self._roots = self.view.roots = folder.read_roots()
         self._relinked = self._redialled = self._revision = 0
         self._said = ("", "")
         self._log = structlog.get_logger()
@@ -140,15 +140,18 @@ class Certificates:
             self._transport.recheck()
             self._revision = record.revision
         self._tell_of_refusals()
-        await self._act(ledger, changes)
+        serial, authority = f"{self._mine.serial:x}", self._mine.authority
+        standing = Standing(self._number, self._roots, authority, serial, self._relinked)
+        if ledger.is_older_than(standing):
+            return  # what has come since is on its way
+        await self._act(ledger, standing, changes)
         settle = partial(self.folder.settle, ledger.issuer, ledger.roots)
         if await self._ports.threads.run(settle):
             self._log.info("the key of the authority is as the cluster agreed")
         await self._keep_book(ledger, changes)
 
-    async def _act(self, ledger: Ledger, changes: LedgerChanges) -> None:
+    async def _act(self, ledger: Ledger, standing: Standing, changes: LedgerChanges) -> None:
         """The next thing that is this node's to do."""
-        standing = Standing(self._number, self._roots, self._mine.authority, self._relinked)
         match ledger.duty(standing):
             case Duty.TRUST:
                 await self._trust(ledger.roots)
@@ -164,7 +167,8 @@ class Certificates:
     async def _trust(self, roots: tuple[bytes, ...]) -> None:
         await self._ports.threads.run(partial(self.folder.write_roots, roots))
         await self._ports.threads.run(self._network.reload)
-        self._roots = roots
+        self._roots = self.view.roots = roots
+        self._transport.recheck()
         self._log.info("the roots that this node trusts have changed", roots=len(roots))
 
     def _relink(self, ledger: Ledger) -> None:

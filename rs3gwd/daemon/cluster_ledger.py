@@ -32,6 +32,8 @@ class LedgerView:
     def __init__(self, engine: EngineFace) -> None:
         self._engine = engine
         self._known: tuple[AuthorityRecord, Ledger] | None = None
+        self.roots: tuple[bytes, ...] = ()
+        """Those that this node trusts (DER), set before it talks to anybody."""
 
     def record(self) -> AuthorityRecord | None:
         """The row."""
@@ -53,7 +55,7 @@ class LedgerView:
         """Raises IdentityError for a certificate that is good no more."""
         ledger = self.now()
         if ledger is not None:
-            ledger.check(node, certificate)
+            ledger.check(node, certificate, self.roots)
 
 
 class LedgerChanges:

@@ -229,7 +229,7 @@ def test_a_revoked_node_is_cut_off_and_stays_out(site: Site) -> None:
     assert [states.pop(serial) for serial in revoked] == [False]
     assert list(states.values()) == [True]
     three.stop()
-    ctl(one.data, "cluster", "remove", "3", "--lost", "--yes")
+    ctl(one.data, "cluster", "remove", "3", "--lost")
     wait_for(lambda: not any(each["is_trusted"] for each in listed(two) if each["node"] == 3))
 
 

@@ -96,8 +96,8 @@ def test_a_revoked_certificate_stays_revoked() -> None:
     """Also when its node notes it again, and through storage; until some time after its end."""
     ledger = steady().revoked(["11", "no such"], now_ms=NOW_MS)
     with pytest.raises(IdentityError, match="was revoked"):
-        ledger.check(1, certificate(1, 0x11))
-    ledger.check(2, certificate(2, 0x12))
+        ledger.check(1, certificate(1, 0x11), (OLD,))
+    ledger.check(2, certificate(2, 0x12), (OLD,))
     again = ledger.with_certificate(certificate(1, 0x11), now_ms=NOW_MS)
     assert again == ledger
     stored = Ledger.decode(ledger.with_word(1, change=0, phase=Phase.STEADY).encode())
@@ -111,7 +111,7 @@ def test_a_certificate_of_a_dropped_root_is_refused() -> None:
     """With words that say what its node is to do; and it is not noted."""
     ledger = Ledger((NEW,))
     with pytest.raises(IdentityError, match="invite --node 3"):
-        ledger.check(3, certificate(3, 3))
+        ledger.check(3, certificate(3, 3), (NEW,))
     with pytest.raises(IdentityError, match="replaced"):
         ledger.with_certificate(certificate(3, 3), now_ms=NOW_MS)
 
@@ -130,17 +130,28 @@ def test_what_is_next_for_a_node() -> None:
     """Trust, renew, connect anew, say so; a root is trusted before a certificate of it is shown."""
     trusting = steady().begun(NEW, keeper=1)
     old, new = root_name(OLD), root_name(NEW)
-    assert trusting.duty(Standing(1, (OLD,), old, 0)) is Duty.TRUST
-    assert trusting.duty(Standing(1, (NEW, OLD), old, 0)) is Duty.SAY
+    assert trusting.duty(Standing(1, (OLD,), old, "11", 0)) is Duty.TRUST
+    assert trusting.duty(Standing(1, (NEW, OLD), old, "11", 0)) is Duty.SAY
     renewing = said_by_all(trusting)
-    assert renewing.duty(Standing(1, (OLD,), old, 0)) is Duty.TRUST
-    assert renewing.duty(Standing(1, (NEW, OLD), old, 0)) is Duty.RENEW
+    assert renewing.duty(Standing(1, (OLD,), old, "11", 0)) is Duty.TRUST
+    assert renewing.duty(Standing(1, (NEW, OLD), old, "11", 0)) is Duty.RENEW
     relinking = said_by_all(renewing)
-    assert relinking.duty(Standing(1, (NEW, OLD), new, 0)) is Duty.RELINK
-    assert relinking.duty(Standing(1, (NEW, OLD), new, 1)) is Duty.SAY
+    assert relinking.duty(Standing(1, (NEW, OLD), new, "11", 0)) is Duty.RELINK
+    assert relinking.duty(Standing(1, (NEW, OLD), new, "11", 1)) is Duty.SAY
     forgetting = said_by_all(relinking)
-    assert forgetting.duty(Standing(1, (NEW, OLD), new, 1)) is Duty.TRUST
-    assert said_by_all(forgetting).duty(Standing(1, (NEW,), new, 1)) is Duty.NOTHING
+    assert forgetting.duty(Standing(1, (NEW, OLD), new, "11", 1)) is Duty.TRUST
+    assert said_by_all(forgetting).duty(Standing(1, (NEW,), new, "11", 1)) is Duty.NOTHING
+
+
+def test_a_ledger_older_than_the_certificate_asks_for_nothing() -> None:
+    """A node has joined again with a certificate of a root that its ledger has yet to hear of; one
+    that it knows of has to be renewed."""
+    new = root_name(NEW)
+    assert steady().duty(Standing(1, (NEW,), new, "99", 0)) is Duty.NOTHING
+    dropped = steady().begun(NEW, keeper=1)
+    for _ in range(3):
+        dropped = said_by_all(dropped)
+    assert dropped.duty(Standing(1, (OLD,), root_name(OLD), "11", 0)) is Duty.TRUST
 
 
 def test_what_is_no_ledger_is_refused() -> None:
