@@ -203,8 +203,8 @@ def test_wrong_keys_and_ports_are_told(node: NodeProcess, monkeypatch: pytest.Mo
 def leaves(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The names of all commands that do something."""
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
-            yield from leaves(command, (*path, name))
+        for name in group.list_commands(click.Context(group)):
+            yield from leaves(command_in(group, name), (*path, name))
     elif path not in AT_REST:
         yield path
 
@@ -214,7 +214,14 @@ def command_of(path: tuple[str, ...]) -> click.Command:
     command: click.Command = main
     for name in path:
         assert isinstance(command, click.Group)
-        command = command.commands[name]
+        command = command_in(command, name)
+    return command
+
+
+def command_in(group: click.Group, name: str) -> click.Command:
+    """One that the group lists, imported if need be."""
+    command = group.get_command(click.Context(group), name)
+    assert command is not None, name
     return command
 
 

@@ -303,6 +303,3 @@ def _say_not_yet(context: click.Context, values: dict[str, int | None], text: st
     else:
         click.echo(f"{text}; to look: {HOW_TO_LOOK}")
     context.exit(NOT_YET)
-
-
-MOVES: Final = (drain, remove, replace)

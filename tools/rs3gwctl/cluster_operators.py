@@ -112,9 +112,6 @@ def transfer_leader(context: click.Context, group: int, node: int) -> None:
         click.echo(f"node {node} leads group {group}")
 
 
-OPERATORS: Final = (status, nodes, groups, health, transfer_leader)
-
-
 def _exit_status(picture: ClusterPicture) -> int:
     return 0 if picture.health is Health.HEALTHY else DEGRADED
 

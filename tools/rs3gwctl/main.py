@@ -9,29 +9,37 @@ the command failed or `check` found something, 2 for a command line that is not 
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 import rs3gwd
 from rs3gwd.base.admin import NodeStatus
-from tools.rs3gwctl.accounts import account
-from tools.rs3gwctl.buckets import bucket
-from tools.rs3gwctl.cluster import cluster
-from tools.rs3gwctl.cluster_authority import authority
-from tools.rs3gwctl.cluster_layout import layout
-from tools.rs3gwctl.cluster_moves import MOVES
-from tools.rs3gwctl.cluster_operators import OPERATORS
-from tools.rs3gwctl.identities import group, managed_policy, role, user
-from tools.rs3gwctl.inspection import check, repair
-from tools.rs3gwctl.kms import kms
-from tools.rs3gwctl.policy import policy
-from tools.rs3gwctl.remote import endpoint_of
+from tools.rs3gwctl.lazy_group import LazyGroup
 from tools.rs3gwctl.session import SessionError, administer
 from tools.rs3gwctl.show import show_table
-from tools.rs3gwctl.workers import workers
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(LazyGroup):
+    """Where the commands are."""
+
+    places: ClassVar = {
+        "account": ("tools.rs3gwctl.accounts", "account"),
+        "bucket": ("tools.rs3gwctl.buckets", "bucket"),
+        "check": ("tools.rs3gwctl.inspection", "check"),
+        "cluster": ("tools.rs3gwctl.cluster", "cluster"),
+        "group": ("tools.rs3gwctl.identities", "group"),
+        "kms": ("tools.rs3gwctl.kms", "kms"),
+        "managed-policy": ("tools.rs3gwctl.identities", "managed_policy"),
+        "policy": ("tools.rs3gwctl.policy", "policy"),
+        "repair": ("tools.rs3gwctl.inspection", "repair"),
+        "role": ("tools.rs3gwctl.identities", "role"),
+        "user": ("tools.rs3gwctl.identities", "user"),
+        "workers": ("tools.rs3gwctl.workers", "workers"),
+    }
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -71,6 +79,8 @@ def main(
     if endpoint is not None:
         if context.invoked_subcommand != "cluster":
             raise click.UsageError("--endpoint is for the commands of `cluster`")
+        from tools.rs3gwctl.remote import endpoint_of
+
         try:
             remote = endpoint_of(
                 endpoint, access_key=access_key, secret_file=secret_key_file, authority=ca_bundle
@@ -92,25 +102,6 @@ def status(context: click.Context) -> None:
         click.echo(json.dumps(figures))
         return
     show_table(("FIGURE", "VALUE"), [(name, str(value)) for name, value in figures.items()])
-
-
-for command in (
-    account,
-    bucket,
-    check,
-    cluster,
-    group,
-    kms,
-    managed_policy,
-    policy,
-    repair,
-    role,
-    user,
-    workers,
-):
-    main.add_command(command)
-for operator in (*OPERATORS, layout, *MOVES, authority):
-    cluster.add_command(operator)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from rs3gwd.base.admin import (
     decode_answer,
     encode_frame,
 )
-from rs3gwd.daemon.offline import administer_offline
 
 ANSWER_SECONDS = 60.0
 """How long the daemon may take over one request."""
@@ -52,6 +51,9 @@ def administer(data: Path, request: AnyAdminRequest) -> AdminAnswer:
         frame = _frame_of(request)
         answer = _ask_daemon(path, frame)
     except (FileNotFoundError, ConnectionRefusedError):
+        # Here, since it brings half the daemon with it: three times as long as all else takes.
+        from rs3gwd.daemon.offline import administer_offline
+
         answer = administer_offline(data, request)
     except PermissionError as error:
         raise SessionError(f"{path}: only the daemon's user and root may use it") from error
