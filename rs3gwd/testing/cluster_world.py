@@ -108,13 +108,13 @@ _NUMBERS_MAX = 1000
 class WorldNode:
     """One node: what outlives it, and the life that it has now."""
 
-    def __init__(self, world: ClusterWorld, number: int, path: str) -> None:
+    def __init__(self, world: ClusterWorld, number: int, path: str, *, seed: int = 0) -> None:
         self.world = world
         self.number = number
         self.path = path
         self.disk = MemoryDisk()
         self.wal = MemoryWal()
-        self.random = SeededRandom(world.seed * _NUMBERS_MAX + number)
+        self.random = SeededRandom(seed * _NUMBERS_MAX + number)
         self.clock = TrioClock()
         self.engine: Engine
         self.cluster: ClusterNode
@@ -260,7 +260,8 @@ class ClusterWorld:
         """Begins a life of a node; wait for its `is_up`."""
         node = self.nodes.get(number)
         if node is None:
-            node = WorldNode(self, number, os.path.join(self._path, str(number)))
+            path = os.path.join(self._path, str(number))
+            node = WorldNode(self, number, path, seed=self.seed)
             node.disk = self._disks.get(number, node.disk)
             self.nodes[number] = node
         node.is_up = trio.Event()
