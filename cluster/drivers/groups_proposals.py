@@ -199,14 +199,8 @@ class Proposals:
         waiting[pending.key] = pending
         try:
             while True:
-                pending.wake = trio.Event()
-                pending.refused = False
-                retry_at = trio.current_time() + self._ports.settings.retry_s
-                pending.wakes_at = min(deadline, retry_at)
-                self._send(pending)
-                if not pending.refused:
-                    # A deadline of its own would cost a proposal as much as its way to the leader.
-                    await pending.wake.wait()
+                if pending.answer is None:
+                    await self._send_and_wait(pending, deadline)
                 if pending.answer is not None:
                     if pending.answer.outcome is not Outcome.TOO_MANY:
                         return pending.answer
@@ -222,7 +216,18 @@ class Proposals:
         finally:
             del waiting[pending.key]
 
+    async def _send_and_wait(self, pending: _Pending, deadline: float) -> None:
+        pending.wake = trio.Event()
+        pending.refused = False
+        retry_at = trio.current_time() + self._ports.settings.retry_s
+        pending.wakes_at = min(deadline, retry_at)
+        self._send(pending)
+        if not pending.refused:
+            # A deadline of its own would cost a proposal as much as its way to the leader.
+            await pending.wake.wait()
+
     async def _pause(self, deadline: float) -> None:
+        """Let the leader settle; the answer to an earlier sending may come meanwhile."""
         until = trio.current_time() + self._ports.settings.refused_pause_s
         await trio.sleep_until(min(deadline, until))
 

@@ -42,7 +42,7 @@ HTTP_STATUSES = {301, 304, 307, 400, 403, 404, 405, 409, 411, 412, 416, 500, 501
 QUERY_API = {"identities", "query_api", "sessions", "web_identity"}
 """Packages whose errors are answers of the query API, which has a table of its own."""
 
-ELSEWHERE = {"blob_errors.py", "cluster_admin.py"}
+ELSEWHERE = {"blob_errors.py", "cluster_admin.py", "cluster_authority.py"}
 """What the nodes of a cluster tell each other alone, and what the admin API has a table of its own
 for (`tests/unit/admin`)."""
 

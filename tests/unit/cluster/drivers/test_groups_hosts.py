@@ -18,7 +18,7 @@ from cluster.base.errors import (
     TooManyProposals,
 )
 from cluster.drivers.groups import GroupHost
-from cluster.drivers.groups_frames import ReadAnswer
+from cluster.drivers.groups_frames import ProposalAnswer, ReadAnswer
 from cluster.drivers.groups_settings import Leaders
 from cluster.raft.membership import ChangeKind, ConfChangeSingle
 from cluster.testing.host_world import SETTINGS, HostWorld, SimNode, hosts
@@ -301,6 +301,35 @@ def test_proposals_that_come_together_go_together() -> None:
             assert await count(leader, 1) == [44]
 
     run_seeded(13, scene)
+
+
+def test_a_result_that_comes_while_a_refused_proposal_rests_is_taken() -> None:
+    """A former leader's refusal is heard when the proposal is in the log of this node, which leads
+    by now; the result comes before it would be sent again, and nobody waits for another."""
+
+    async def scene() -> None:
+        async with hosts() as world:
+            await world.wait_led()
+            leader = world.leader_of(0)
+            assert leader is not None
+            await count(leader, 1)
+            running = leader.host._running
+            assert running is not None
+
+            async def refuse_late() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                (session, number), pending = next(iter(running.proposals._pending[0].items()))
+                assert pending.answer is None
+                stale = ProposalAnswer(0, session, number, "transferring", b"")
+                running.proposals.on_answer(stale)
+
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(refuse_late)
+                assert await count(leader, 1) == [2]
+            assert trio.current_time() - began < 2 * SETTINGS.refused_pause_s
+
+    run_seeded(15, scene)
 
 
 def test_a_reader_takes_no_answer_to_another_question() -> None:
