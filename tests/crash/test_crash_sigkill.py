@@ -13,7 +13,7 @@ LONG_RUN = os.environ.get("RS3GW_TEST_LONG") == "1"
 PLAN = (
     sigkill.Plan(seed=random.randrange(1_000_000), kills=1000)
     if LONG_RUN
-    else sigkill.Plan(seed=1, kills=120)
+    else sigkill.Plan(seed=1, kills=60)
 )
 
 
@@ -39,6 +39,6 @@ def test_no_kill_of_a_single_process_loses_anything() -> None:
 @pytest.mark.timeout(600)
 def test_no_kill_loses_what_is_encrypted() -> None:
     """The same of a node that encrypts all it stores: whole or not at all, and never as stored."""
-    report = sigkill.run_and_show(sigkill.Plan(seed=3, kills=40, is_encrypting=True))
+    report = sigkill.run_and_show(sigkill.Plan(seed=3, kills=20, is_encrypting=True))
     assert report.violations == []
     assert report.acknowledged > 10 * report.kills
