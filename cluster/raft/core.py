@@ -86,7 +86,9 @@ class Raft(Elections):
             self.election_elapsed = 0
             if self.options.check_quorum:
                 self.check_quorum()
-            self.transferee = NO_NODE
+            if self.transferee:
+                self.transferee = NO_NODE
+                self.end_joint_phase()
         if self.role is Role.LEADER and self.holders:
             self.commit_without_leases()
         if self.role is Role.LEADER and self.heartbeat_elapsed >= self.options.heartbeat_ticks:

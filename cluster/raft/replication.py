@@ -317,13 +317,16 @@ class Replication(FollowerLeases):
 
     def applied_to(self, index: int, size_bytes: int) -> None:
         """Move the applied mark; end a joint phase that ends by itself."""
-        index = max(index, self.log.applied)
-        self.log.applied_to(index, size_bytes)
+        self.log.applied_to(max(index, self.log.applied), size_bytes)
+        self.end_joint_phase()
+
+    def end_joint_phase(self) -> None:
+        """Propose the end of a joint phase that ends by itself, once its beginning is applied."""
         if (
             self.role is Role.LEADER
             and self.configuration.auto_leave
-            and index >= self.pending_conf_index
-            # While leadership moves, the next leader will do it.
+            and self.log.applied >= self.pending_conf_index
+            # While leadership moves, the next leader will do it, or this one when it stays.
             and not self.transferee
             and self.id in self.progress
         ):

@@ -92,6 +92,23 @@ def test_a_second_change_of_members_waits_for_the_first():
         leader.propose_conf_change(change)
 
 
+def test_a_joint_phase_ends_when_leadership_stays_after_all():
+    """A phase that would end by itself is left to the next leader; when nobody takes the
+    leadership, this one ends it, though nothing more is written."""
+    group = Group(5)
+    leader = group.elect(1)
+    group.held = {3}
+    demotion = (ConfChangeSingle(ChangeKind.ADD_LEARNER_NODE, 2),)
+    leader.propose_conf_change(ConfChange(demotion, Transition.JOINT_IMPLICIT))
+    leader.transfer_leadership(3, group.now_ms)
+    group.settle()
+    assert leader.configuration.is_joint
+    group.tick(12)
+    assert leader.role is Role.LEADER
+    assert leader.configuration.incoming == {1, 3, 4, 5}
+    assert not leader.configuration.is_joint
+
+
 @pytest.mark.parametrize(
     "change",
     [
