@@ -36,8 +36,10 @@ class World:
         *,
         trace: bool = False,
         machine: type[Machine] = Machine,
+        events_max: int = EVENTS_MAX,
     ) -> None:
         self.plan = plan
+        self._events_max = events_max
         self.bug = bug
         self._machine = machine
         self.random = Random(plan.seed * 2 + 1)
@@ -77,8 +79,8 @@ class World:
         while heap and heap[0][0] <= end_us:
             self.now_us, _, call, args = heappop(heap)
             self.events += 1
-            if self.events > EVENTS_MAX:
-                raise Violation(f"more than {EVENTS_MAX} events: the group does not come to rest")
+            if self.events > self._events_max:
+                raise Violation(f"{self.events} events, and the group does not come to rest")
             call(*args)
             if done is not None and done():
                 return True
